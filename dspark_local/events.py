@@ -1,0 +1,111 @@
+"""What an engine answers while it works. Plain data, standard library only.
+
+Order within one request: PrefillProgress* (TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone)* Finished.
+An engine that fails raises instead of yielding Finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Channel = Literal["content", "reasoning"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """`done` of `total` prompt tokens are in the cache, `cached` of them were there before."""
+
+    done: int
+    total: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text to append to the answer or to the reasoning; whole characters, never markup."""
+
+    text: str
+    channel: Channel = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """Call number `index` of this answer begins."""
+
+    index: int
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolArgumentsDelta:
+    """A piece of the JSON text of call `index`'s arguments; all pieces joined are valid JSON."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDone:
+    """One pass of the target: `drafted` proposed, `verified` of them checked, `accepted` of them kept.
+
+    position is the anchor's position, anchor its id, confidences the draft's raw (uncalibrated) ones. context_used
+    counts all tokens of the sequence after the round.
+    """
+
+    position: int
+    anchor: int
+    draft_ids: tuple[int, ...]
+    confidences: tuple[float, ...]
+    verified: int
+    accepted: int
+    context_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStats:
+    """Counts and times of one answer.
+
+    passes counts target passes after the prefill; completion_tokens / passes is accepted_length. accepted_per_position
+    and verified_per_position count draft tokens by their place in the block. prefill_seconds runs to the first token,
+    decode_seconds from there to the end.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    passes: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    drafted_tokens: int = 0
+    verified_tokens: int = 0
+    accepted_tokens: int = 0
+    verified_per_position: tuple[int, ...] = ()
+    accepted_per_position: tuple[int, ...] = ()
+    context_used: int = 0
+    context_length: int = 0
+
+    @property
+    def accepted_length(self) -> float:
+        """Tokens gained per target pass, the target's own token included; 0 before the first pass."""
+        return self.completion_tokens / self.passes if self.passes else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed, the prefill left out; 0 before the first pass."""
+        return self.completion_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is complete. token_ids are all ids generated, an end token included."""
+
+    reason: FinishReason
+    token_ids: tuple[int, ...]
+    stats: GenerationStats = field(default_factory=GenerationStats)
+
+
+Event = PrefillProgress | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone | Finished

@@ -1,0 +1,140 @@
+"""What a caller asks of an engine: sampling, speculation, messages. Plain data, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dspark_local.errors import UsageError
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "latest_reminder"]
+ThinkingMode = Literal["chat", "thinking"]
+SpeculationMode = Literal["off", "static", "threshold", "auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How one token is chosen from the target's logits.
+
+    temperature 0 is greedy. top_k 0, top_p 1, min_p 0 and the neutral penalties switch a step off. seed None draws
+    one. stop strings are cut from the output.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("temperature", self.temperature, 0.0, 100.0),
+            ("top_p", self.top_p, 0.0, 1.0),
+            ("min_p", self.min_p, 0.0, 1.0),
+            ("presence_penalty", self.presence_penalty, -2.0, 2.0),
+            ("frequency_penalty", self.frequency_penalty, -2.0, 2.0),
+        )
+        for name, value, low, high in checks:
+            if not low <= value <= high:
+                raise UsageError(f"{name} is {value}, it must be from {low:g} to {high:g}.")
+        if self.top_p == 0.0:
+            raise UsageError("top_p is 0, which leaves no token.", hint="For greedy decoding use temperature 0.")
+        if self.top_k < 0:
+            raise UsageError(f"top_k is {self.top_k}, it must be 0 (off) or more.")
+        if not 0.0 < self.repetition_penalty <= 10.0:
+            raise UsageError(f"repetition_penalty is {self.repetition_penalty}, it must be above 0, at most 10.")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}, it must be 1 or more.")
+        if any(not text for text in self.stop):
+            raise UsageError("A stop string is empty.", hint="Leave it out.")
+
+    @property
+    def is_greedy(self) -> bool:
+        """True when every token is the argmax."""
+        return self.temperature == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationSettings:
+    """How many drafted tokens are verified in a round.
+
+    off: none. static: always `draft_tokens` (at most the draft's block). threshold: the prefix before the first
+    confidence under `threshold`. auto: what the engine's policy decides.
+    """
+
+    mode: SpeculationMode = "auto"
+    draft_tokens: int = 0
+    threshold: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> SpeculationSettings:
+        """`off`, `auto`, `static:K` (K from 0) or `threshold:P` (P from 0 to 1); UsageError otherwise."""
+        mode, _, value = text.strip().partition(":")
+        try:
+            if mode in ("off", "auto") and not value:
+                return cls(mode="off" if mode == "off" else "auto")
+            if mode == "static" and int(value) >= 0:
+                return cls(mode="static", draft_tokens=int(value))
+            if mode == "threshold" and 0.0 <= float(value) <= 1.0:
+                return cls(mode="threshold", threshold=float(value))
+        except ValueError:
+            pass
+        raise UsageError(
+            f"Speculation {text!r} is not known.",
+            hint="Use off, auto, static:K (K drafted tokens a round) or threshold:P (P from 0 to 1).",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that the model made. `arguments` is a JSON string, as in the OpenAI API."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message. `tools` (OpenAI tool objects) may stand on a system or developer message."""
+
+    role: Role
+    content: str = ""
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    response_format: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to be continued by one assistant message.
+
+    conversation_id names the cached prefix that may be reused; it never changes the output.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    speculation: SpeculationSettings = field(default_factory=SpeculationSettings)
+    thinking: ThinkingMode = "chat"
+    reasoning_effort: Literal["high", "max"] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """Token ids to be continued as they are, without any chat encoding."""
+
+    prompt_ids: tuple[int, ...]
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    speculation: SpeculationSettings = field(default_factory=SpeculationSettings)
+    conversation_id: str | None = None
