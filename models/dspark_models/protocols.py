@@ -10,7 +10,7 @@ from torch import Tensor
 LogitRows = Literal["all", "last", "none"]
 
 DraftSampler = Callable[[int, Tensor], tuple[int, Tensor | None]]
-"""(slot, logits [V] float32) -> (draft id, probabilities [V] float32 it was drawn from, or None for a certain choice)."""
+"""(slot, logits [V] float32) -> (draft id, the probabilities [V] it was drawn from, or None if it was certain)."""
 
 
 class Run(NamedTuple):
@@ -103,7 +103,7 @@ class Drafter(Protocol):
         ...
 
     def observe(self, sequence: int, position: int, taps: Tensor) -> None:
-        """Take in the taps [T, F] of committed tokens at position .. position + T - 1; contiguous with the last call."""
+        """Take in the taps [T, F] of committed tokens from `position` on; contiguous with the last call."""
         ...
 
     def rewind(self, sequence: int, length: int) -> None:
