@@ -37,7 +37,7 @@ class Target(Protocol):
     vocab_size: int
     context_length: int
     rewind_span: int
-    """A sequence can always be rewound by up to this many tokens."""
+    """How far a sequence can be rewound, counted from the furthest position ever written, rejected tokens included."""
 
     def new_sequence(self) -> int:
         """Reserve an empty sequence; RuntimeError when the caller holds more than it asked for at load time."""
@@ -56,7 +56,7 @@ class Target(Protocol):
         ...
 
     def rewind(self, sequence: int, length: int) -> None:
-        """Forget everything from `length` on, exactly. ValueError when that is more than rewind_span tokens back."""
+        """Forget everything from `length` on, exactly. ValueError when that is further back than rewind_span allows."""
         ...
 
     def snapshot(self, sequence: int) -> object:

@@ -282,6 +282,6 @@ class _Parser:
         if config.qk_rope_head_dim > config.head_dim or config.qk_rope_head_dim % 2:
             raise self.fail(f"qk_rope_head_dim {config.qk_rope_head_dim} does not fit head_dim {config.head_dim}.")
         if config.num_experts_per_tok > config.n_routed_experts:
-            raise self.fail(f"{config.num_experts_per_tok} experts a token, but only {config.n_routed_experts} exist.")
+            raise self.fail(f"num_experts_per_tok is {config.num_experts_per_tok}, more than n_routed_experts has.")
         if config.dspark is not None and config.dspark.noise_token_id >= config.vocab_size:
             raise self.fail(f"dspark_noise_token_id {config.dspark.noise_token_id} is not in the vocabulary.")

@@ -29,10 +29,11 @@ from dspark_models.weights import ExpandedCache, Head
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Copies of all rings of one sequence at `length`. Compressed entries need none: they stay where they are."""
+    """Copies of all rings of one sequence, and its lengths. Compressed entries need none: they stay where they are."""
 
     sequence: int
     length: int
+    furthest: int
     rings: list[Tensor]
 
 
@@ -73,7 +74,7 @@ class DeepseekV4Target:
             self.attentions.append(Attention(config, checkpoint, layer, numerics, device, self.expanded))
             self.caches.append(LayerCache(config, layer, numerics, max_sequences, context_length, device))
         self.tapped_layers = config.dspark.target_layer_ids if config.dspark else ()
-        self._sequences = SequenceTable(max_sequences)
+        self._sequences = SequenceTable(max_sequences, REWIND_SPAN)
 
     @property
     def device(self) -> str:
@@ -104,12 +105,14 @@ class DeepseekV4Target:
 
     @torch.inference_mode()
     def forward(self, runs: Sequence[Run]) -> list[RunOutput]:
-        """See Target. ValueError for an empty run, a sequence given twice, or one that would pass the context."""
+        """See Target. ValueError for an empty run, a sequence given twice, past its context or left by a broken pass."""
         spans = self._spans(runs)
         token_ids = torch.cat([run.token_ids for run in runs]).to(self.torch_device)
         if int(token_ids.min()) < 0 or int(token_ids.max()) >= self.vocab_size:
             raise ValueError(f"token ids must be from 0 to {self.vocab_size - 1}")
         batch = Batch.build(token_ids, spans, self.tables)
+        for span in spans:
+            self._sequences.begin(span.sequence, span.stop)
         streams = self.embed(token_ids)
         tapped: dict[int, Tensor] = {}
         for layer, (block, attention, cache) in enumerate(zip(self.blocks, self.attentions, self.caches, strict=True)):
@@ -123,7 +126,7 @@ class DeepseekV4Target:
         taps = torch.cat([tapped[layer] for layer in self.tapped_layers], dim=-1) if tapped else streams[:, 0, :0]
         outputs = self._outputs(streams, taps, runs, spans)
         for span in spans:
-            self._sequences.set_length(span.sequence, span.stop)
+            self._sequences.extend(span.sequence, span.stop)
         return outputs
 
     def _spans(self, runs: Sequence[Run]) -> list[Span]:
@@ -158,13 +161,12 @@ class DeepseekV4Target:
 
     def rewind(self, sequence: int, length: int) -> None:
         """See Target. Nothing is copied: rows are addressed by position."""
-        self._sequences.check_rewind(sequence, length, self.rewind_span)
-        self._sequences.set_length(sequence, length)
+        self._sequences.rewind(sequence, length)
 
     def snapshot(self, sequence: int) -> Snapshot:
         """See Target."""
         rings = [ring.data[sequence].clone() for cache in self.caches for ring in cache.rings]
-        return Snapshot(sequence, self.length(sequence), rings)
+        return Snapshot(sequence, self.length(sequence), self._sequences.furthest(sequence), rings)
 
     def restore(self, sequence: int, snapshot: object) -> None:
         """See Target. ValueError for a snapshot of another sequence."""
@@ -173,7 +175,7 @@ class DeepseekV4Target:
         live = [ring for cache in self.caches for ring in cache.rings]
         for ring, saved in zip(live, snapshot.rings, strict=True):
             ring.data[sequence] = saved
-        self._sequences.set_length(sequence, snapshot.length)
+        self._sequences.restore(sequence, snapshot.length, snapshot.furthest)
 
     def bytes_held(self) -> dict[str, int]:
         """See Target: weights on disk, caches of all sequences, and expanded copies of small matrices."""

@@ -30,10 +30,11 @@ from dspark_models.weights import Matrix
 
 @dataclass(frozen=True, slots=True)
 class DraftSnapshot:
-    """Copies of the context rings of one sequence at `length`."""
+    """Copies of the context rings of one sequence, and its lengths."""
 
     sequence: int
     length: int
+    furthest: int
     rings: list[Tensor]
 
 
@@ -72,7 +73,7 @@ class V4Drafter:
         markov = (checkpoint.get(f"{last}.markov_head.markov_{part}.weight").to(device) for part in ("w1", "w2"))
         self.markov = MarkovHead(*markov)
         self.confidence = ConfidenceHead(checkpoint.get(f"{last}.confidence_head.proj.weight").to(device))
-        self._sequences = SequenceTable(max_sequences)
+        self._sequences = SequenceTable(max_sequences, REWIND_SPAN)
 
     def new_sequence(self) -> int:
         """See Drafter."""
@@ -89,7 +90,7 @@ class V4Drafter:
         if position != length:
             raise ValueError(f"the draft has seen {length} tokens, it cannot go on at {position}")
         skipped = max(0, taps.shape[0] - self.stages[0].context.capacity)
-        self._sequences.set_length(sequence, position + taps.shape[0])
+        self._sequences.extend(sequence, position + taps.shape[0])
         taps, position = taps[skipped:], position + skipped
         quantize = self.numerics.quantize_activation
         main = rms_norm(self.main_proj(quantize(taps)), self.main_norm, self.config.rms_norm_eps)
@@ -101,13 +102,12 @@ class V4Drafter:
 
     def rewind(self, sequence: int, length: int) -> None:
         """See Drafter. ValueError when that is more than the target's rewind span back."""
-        self._sequences.check_rewind(sequence, length, REWIND_SPAN)
-        self._sequences.set_length(sequence, length)
+        self._sequences.rewind(sequence, length)
 
     def snapshot(self, sequence: int) -> DraftSnapshot:
         """See Drafter."""
         rings = [stage.context.data[sequence].clone() for stage in self.stages]
-        return DraftSnapshot(sequence, self._sequences.length(sequence), rings)
+        return DraftSnapshot(sequence, self._sequences.length(sequence), self._sequences.furthest(sequence), rings)
 
     def restore(self, sequence: int, snapshot: object) -> None:
         """See Drafter. ValueError for a snapshot of another sequence."""
@@ -115,7 +115,7 @@ class V4Drafter:
             raise ValueError(f"the snapshot is not one of sequence {sequence}")
         for stage, saved in zip(self.stages, snapshot.rings, strict=True):
             stage.context.data[sequence] = saved
-        self._sequences.set_length(sequence, snapshot.length)
+        self._sequences.restore(sequence, snapshot.length, snapshot.furthest)
 
     @torch.inference_mode()
     def draft(self, requests: Sequence[DraftRequest]) -> list[DraftBlock]:
