@@ -68,7 +68,7 @@ class RoundDone:
 class GenerationStats:
     """Counts and times of one answer.
 
-    passes counts target passes after the prefill; completion_tokens / passes is accepted_length. accepted_per_position
+    passes counts target passes after the prefill, which decides the first token. accepted_per_position
     and verified_per_position count draft tokens by their place in the block. prefill_seconds runs to the first token,
     decode_seconds from there to the end.
     """
@@ -90,13 +90,13 @@ class GenerationStats:
 
     @property
     def accepted_length(self) -> float:
-        """Tokens gained per target pass, the target's own token included; 0 before the first pass."""
-        return self.completion_tokens / self.passes if self.passes else 0.0
+        """Tokens gained per target pass, the target's own token included; exactly 1 in plain decoding, 0 before it."""
+        return (self.completion_tokens - 1) / self.passes if self.passes else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """Decoding speed, the prefill left out; 0 before the first pass."""
-        return self.completion_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+        """Decoding speed, the prefill and its token left out; 0 before the first pass."""
+        return (self.completion_tokens - 1) / self.decode_seconds if self.passes and self.decode_seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

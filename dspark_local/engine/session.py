@@ -1,0 +1,172 @@
+"""One conversation's place in the caches: target and draft hold the same tokens, and it is known which.
+
+Between turns the caches stay. The next prompt shares a prefix with them, and what follows that prefix is undone: by a
+rewind if it is short, else by the newest usable snapshot, else by starting afresh. Reuse changes time, never output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from dspark_models.protocols import DraftBlock, Drafter, DraftRequest, DraftSampler, LogitRows, Run, RunOutput, Target
+from torch import Tensor
+
+MAX_SNAPSHOTS = 4
+
+
+class _Snapshot(NamedTuple):
+    length: int
+    reach: int
+    target: object
+    drafter: object
+
+
+class Session:
+    """A sequence of the target, and of the drafter if there is one, with the token ids that both hold."""
+
+    def __init__(self, target: Target, drafter: Drafter | None = None) -> None:
+        self.target = target
+        self.drafter = drafter
+        self._ids: list[int] = []
+        # The furthest position written since the caches were last whole. Rings lose an old row for every row written,
+        # rejected drafts included, so what can be undone counts from here, not from the present length.
+        self._reach = 0
+        self._snapshots: list[_Snapshot] = []
+        self._unsettled: tuple[list[int], Tensor] | None = None  # rows of a verify pass, taps [T, F]
+        self._open()
+
+    def _open(self) -> None:
+        self._target_sequence = self.target.new_sequence()
+        self._draft_sequence = self.drafter.new_sequence() if self.drafter is not None else 0
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The tokens in the caches."""
+        return tuple(self._ids)
+
+    @property
+    def length(self) -> int:
+        """How many tokens the caches hold."""
+        return len(self._ids)
+
+    @property
+    def longest_draft(self) -> int:
+        """The most drafts that a round can verify and still take back."""
+        return 0 if self.drafter is None else min(self.drafter.block_size, self.target.rewind_span)
+
+    def reuse(self, prompt: Sequence[int]) -> int:
+        """Undo whatever does not belong to prompt; returns how many of its tokens are cached, always less than all.
+
+        The last token stays out because its logits are needed.
+        """
+        self._drop_undecided()
+        wanted = min(_common_prefix(self._ids, prompt), len(prompt) - 1)
+        span = self.target.rewind_span
+        if wanted < self.length and self._reach - wanted > span:
+            # A restore brings all rows of that moment back, so some more can be undone from there.
+            usable = [old for old in self._snapshots if old.length <= wanted or old.reach - wanted <= span]
+            if not usable:
+                self.clear()
+                return 0
+            self._restore(max(usable, key=lambda old: old.length))
+        self._rewind(min(wanted, self.length))
+        return self.length
+
+    def append(self, ids: Sequence[int], logits: LogitRows) -> Tensor:
+        """Take in decided tokens, at least one; returns logits [T | 1 | 0, V] float32 as asked."""
+        output = self._forward(ids, logits)
+        self._observe(output.taps)
+        self._ids.extend(ids)
+        return output.logits
+
+    def draft(self, anchor: int, sampler: DraftSampler) -> DraftBlock:
+        """Propose what follows `anchor`, the decided token after those in the caches. Needs a drafter."""
+        if self.drafter is None:
+            raise RuntimeError("this session has no drafter")
+        return self.drafter.draft([DraftRequest(self._draft_sequence, anchor, self.length, sampler)])[0]
+
+    def verify(self, ids: Sequence[int]) -> Tensor:
+        """Run the anchor and K undecided tokens; returns logits [K + 1, V] float32. `settle` must follow."""
+        output = self._forward(ids, "all")
+        self._unsettled = (list(ids), output.taps)
+        return output.logits
+
+    def settle(self, kept: int) -> None:
+        """Keep the first `kept` tokens of the last verify and forget the others, everywhere."""
+        if self._unsettled is None:
+            raise RuntimeError("settle follows a verify")
+        ids, taps = self._unsettled
+        if kept < len(ids):
+            self.target.rewind(self._target_sequence, self.length + kept)
+        if kept:
+            self._observe(taps[:kept])
+        self._ids.extend(ids[:kept])
+        self._unsettled = None
+
+    def remember(self) -> None:
+        """Take a snapshot here, so that a later prompt can come back however far the answer goes."""
+        if not self._ids or any(snapshot.length == self.length for snapshot in self._snapshots):
+            return
+        draft_state = self.drafter.snapshot(self._draft_sequence) if self.drafter is not None else None
+        target_state = self.target.snapshot(self._target_sequence)
+        self._snapshots.append(_Snapshot(self.length, self._reach, target_state, draft_state))
+        del self._snapshots[:-MAX_SNAPSHOTS]
+
+    def clear(self) -> None:
+        """Forget everything and start afresh."""
+        self.close()
+        self._ids.clear()
+        self._reach = 0
+        self._unsettled = None
+        self._open()
+
+    def close(self) -> None:
+        """Give the sequences back; the session is of no use afterwards."""
+        self._snapshots.clear()
+        self.target.free_sequence(self._target_sequence)
+        if self.drafter is not None:
+            self.drafter.free_sequence(self._draft_sequence)
+
+    def _forward(self, ids: Sequence[int], logits: LogitRows) -> RunOutput:
+        self._reach = max(self._reach, self.length + len(ids))
+        return self.target.forward([Run(self._target_sequence, torch.tensor(ids, dtype=torch.int64), logits)])[0]
+
+    def _observe(self, taps: Tensor) -> None:
+        if self.drafter is not None:
+            self.drafter.observe(self._draft_sequence, self.length, taps)
+
+    def _drop_undecided(self) -> None:
+        """After an interruption in the middle of a pass the target may hold more than was decided, or a torn run."""
+        self._unsettled = None
+        if self._reach - self.length > self.target.rewind_span:
+            self.clear()
+        elif self.target.length(self._target_sequence) != self.length:
+            self.target.rewind(self._target_sequence, self.length)
+
+    def _rewind(self, length: int) -> None:
+        if length == self.length:
+            return
+        self.target.rewind(self._target_sequence, length)
+        if self.drafter is not None:
+            self.drafter.rewind(self._draft_sequence, length)
+        self._shorten(length)
+
+    def _restore(self, snapshot: _Snapshot) -> None:
+        self.target.restore(self._target_sequence, snapshot.target)
+        if self.drafter is not None:
+            self.drafter.restore(self._draft_sequence, snapshot.drafter)
+        self._reach = snapshot.reach
+        self._shorten(snapshot.length)
+
+    def _shorten(self, length: int) -> None:
+        del self._ids[length:]
+        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.length <= length]
+
+
+def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))

@@ -1,0 +1,226 @@
+"""The native engine: DeepSeek-V4 in torch, in this process, behind the Backend interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from dspark_models import CheckpointError as ModelCheckpointError
+from dspark_models import Drafter, NotAModelError, Target, load_drafter, load_target
+
+from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
+from dspark_local.demo import weights_path
+from dspark_local.engine.answer_text import AnswerText
+from dspark_local.engine.calibration import Calibration, load_calibration
+from dspark_local.engine.generate import Step, Task, check_prompt, generate
+from dspark_local.engine.scheduling import scheduler_for
+from dspark_local.engine.scoring import score_tokens
+from dspark_local.engine.session_pool import SessionPool
+from dspark_local.errors import CheckpointError, ModelNotFoundError, OutOfMemoryError, UsageError
+from dspark_local.events import Event, Finished, FinishReason
+from dspark_local.protocols.chat_encoding import encode_chat_segments
+from dspark_local.protocols.detokenize import IncrementalDetokenizer
+from dspark_local.protocols.output_parser import OutputParser
+from dspark_local.protocols.stop_strings import StopStrings
+from dspark_local.protocols.tokenizer import ChatTokenizer
+from dspark_local.request import ChatRequest, SamplingSettings, SpeculationSettings, TokenRequest
+
+OnProgress = Callable[[LoadProgress], None]
+NO_DRAFT = "off: the model's directory holds no DSpark draft"
+
+
+class NativeBackend:
+    """Implements dspark_local.backend.Backend. One request at a time."""
+
+    def __init__(
+        self,
+        target: Target,
+        drafter: Drafter | None,
+        tokenizer: ChatTokenizer,
+        info: ModelInfo,
+        *,
+        calibration: Calibration | None = None,
+        max_sequences: int = 2,
+    ) -> None:
+        self.info = info
+        self.tokenizer = tokenizer
+        self._target = target
+        self._drafter = drafter
+        self._calibration = calibration or Calibration()
+        self._end_ids = frozenset(tokenizer.eos_ids)
+        self._pool = SessionPool(target, drafter, max_sequences)
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: Path,
+        *,
+        draft_dir: Path | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        context_length: int | None = None,
+        max_sequences: int = 2,
+        progress: OnProgress | None = None,
+    ) -> NativeBackend:
+        """Open a checkpoint directory in the official format, and the draft in it or in draft_dir.
+
+        max_sequences conversations stay cached. Raises ModelNotFoundError, CheckpointError, OutOfMemoryError, and
+        UsageError for a dtype that is not known.
+        """
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if progress is not None:
+                progress(LoadProgress(stage, done, total))
+
+        draft_home = draft_dir or model_dir
+        with _users_errors():
+            try:
+                target = load_target(
+                    model_dir,
+                    dtype=dtype,
+                    device=device,
+                    context_length=context_length,
+                    max_sequences=max_sequences,
+                    progress=tell,
+                )
+            except ValueError as error:
+                raise UsageError(f"{error}.", hint="dtype is float32, bfloat16, float16 or auto.") from error
+            drafter = load_drafter(draft_home, target, max_sequences=max_sequences)
+        if drafter is None and draft_dir is not None:
+            raise CheckpointError(f"{draft_dir} holds no DSpark draft.", hint="Leave --draft out to go without one.")
+        calibration = load_calibration(draft_home, drafter.block_size) if drafter is not None else None
+        is_demo = model_dir.resolve() == weights_path().resolve()
+        temperature, top_p = _recommended_sampling(model_dir)
+        info = ModelInfo(
+            id="dspark-demo" if is_demo else model_dir.resolve().name,
+            context_length=target.context_length,
+            is_demo=is_demo,
+            draft_block_size=drafter.block_size if drafter is not None else 0,
+            device=target.device,
+            dtype=target.dtype,
+            numerics=target.numerics,
+            weight_bytes=target.weight_bytes,
+            recommended_temperature=temperature,
+            recommended_top_p=top_p,
+            extra={} if drafter is not None else {"speculation": NO_DRAFT},
+        )
+        tokenizer = ChatTokenizer.load(model_dir)
+        return cls(target, drafter, tokenizer, info, calibration=calibration, max_sequences=max_sequences)
+
+    def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
+        """See Backend."""
+        prompt = self._encode(request)
+        parser = OutputParser(request.thinking, tools=request.tools, extra_tokens=self.tokenizer.markup_spellings)
+        answer = self._answer_text(request.sampling, parser)
+        task = self._task(prompt, request.sampling, request.speculation, answer)
+        return self._run(task, request.conversation_id, answer, cancelled)
+
+    def complete(self, request: TokenRequest, cancelled: Cancelled) -> Iterator[Event]:
+        """See Backend. Markup tokens other than the end tokens appear in the text as they are spelled."""
+        answer = self._answer_text(request.sampling, None)
+        task = self._task(request.prompt_ids, request.sampling, request.speculation, answer)
+        return self._run(task, request.conversation_id, answer, cancelled)
+
+    def tokenize(self, text: str) -> list[int]:
+        """See Backend."""
+        return self.tokenizer.encode_text(text)
+
+    def count_prompt_tokens(self, request: ChatRequest) -> int:
+        """See Backend."""
+        return len(self._encode(request))
+
+    def score(self, token_ids: Sequence[int]) -> list[float | None]:
+        """See Backend."""
+        with _users_errors():
+            session = self._pool.scratch()
+            try:
+                return score_tokens(session, token_ids)
+            finally:
+                session.close()
+
+    def close(self) -> None:
+        """See Backend."""
+        self._pool.close()
+        del self._target, self._drafter, self._pool
+
+    def _encode(self, request: ChatRequest) -> list[int]:
+        segments = encode_chat_segments(
+            request.messages,
+            thinking=request.thinking,
+            reasoning_effort=request.reasoning_effort,
+            tools=request.tools,
+        )
+        return self.tokenizer.encode_prompt(segments)
+
+    def _answer_text(self, sampling: SamplingSettings, parser: OutputParser | None) -> AnswerText:
+        detokenizer = IncrementalDetokenizer(self.tokenizer)
+        return AnswerText(detokenizer, StopStrings(sampling.stop), parser, silent_ids=self._end_ids)
+
+    def _task(
+        self, prompt: Sequence[int], sampling: SamplingSettings, speculation: SpeculationSettings, answer: AnswerText
+    ) -> Task:
+        check_prompt(prompt, self._target.vocab_size, self._target.context_length)
+        if self._drafter is None and speculation.mode in ("static", "threshold"):
+            raise UsageError(
+                f"Speculation {speculation.mode!r} needs a draft, and this model's directory holds none.",
+                hint="Use off or auto, or name the draft's directory with --draft.",
+            )
+        return Task(
+            prompt,
+            sampling,
+            scheduler_for(speculation),
+            self._calibration,
+            end_ids=self._end_ids,
+            watch=answer.watch,
+        )
+
+    def _run(
+        self, task: Task, conversation_id: str | None, answer: AnswerText, cancelled: Cancelled
+    ) -> Iterator[Event]:
+        with _users_errors():
+            session = self._pool.session(conversation_id, drafting=task.scheduler.wants_draft())
+            for progress in generate(session, task, cancelled):
+                if isinstance(progress, Step):
+                    yield from answer.take()
+                    if progress.round is not None:
+                        yield progress.round
+                elif isinstance(progress, Finished):
+                    yield from answer.finish(truncated=progress.reason != "stop")
+                    yield _finished(progress, answer)
+                else:
+                    yield progress
+
+
+def _finished(done: Finished, answer: AnswerText) -> Finished:
+    reason: FinishReason = "tool_calls" if done.reason == "stop" and answer.has_tool_calls else done.reason
+    return Finished(reason, done.token_ids, replace(done.stats, reasoning_tokens=answer.reasoning_tokens))
+
+
+@contextmanager
+def _users_errors() -> Iterator[None]:
+    """What the models and torch raise, as errors that a user can act on."""
+    try:
+        yield
+    except NotAModelError as error:
+        raise ModelNotFoundError(error.message, hint=error.hint) from error
+    except ModelCheckpointError as error:
+        raise CheckpointError(error.message, hint=error.hint) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemoryError(
+            f"Memory ran out: {str(error).splitlines()[0] if str(error) else 'no more could be allocated'}",
+            hint="Use a smaller --context, or --device cpu, or close what else uses the memory.",
+        ) from error
+
+
+def _recommended_sampling(model_dir: Path) -> tuple[float, float]:
+    """(temperature, top_p) of generation_config.json, 1.0 where it says nothing."""
+    path = model_dir / "generation_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return float(config.get("temperature", 1.0)), float(config.get("top_p", 1.0))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.", hint="Download it again or remove it.") from error
