@@ -1,0 +1,94 @@
+"""The `serve` command. Importing this loads neither torch nor the web stack."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dspark_local.errors import ModelNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from dspark_local.backend import Backend, LoadProgress
+
+DEFAULT_PORT = 8484
+
+
+def serve(
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model directory; the bundled demo if left out.")
+    ] = None,
+    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if apart from the model's.")] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; other than loopback needs a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes any free one.")] = DEFAULT_PORT,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="File with the API key; or set DSPARK_API_KEY.")
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:N or auto.")] = "auto",
+    context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option("--allowed-host", help="A further name accepted in the Host header.")
+    ] = None,
+    exit_with_stdin: Annotated[
+        bool, typer.Option("--exit-with-stdin", hidden=True, help="Exit when standard input closes.")
+    ] = False,
+) -> None:
+    """Serve an OpenAI-compatible API on this computer. Raises DsparkError."""
+    from dspark_local.server.run import ServeOptions, run_server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    options = ServeOptions(
+        host=host,
+        port=port,
+        api_key=read_api_key(api_key_file),
+        allowed_hosts=tuple(allowed_host or ()),
+        exit_with_stdin=exit_with_stdin,
+    )
+    run_server(_native_loader(model, draft, dtype, device, context), options)
+
+
+def read_api_key(path: Path | None) -> str | None:
+    """The key in the file, else in DSPARK_API_KEY, else None. Raises UsageError for a file that cannot be read."""
+    import os
+
+    if path is None:
+        return os.environ.get("DSPARK_API_KEY") or None
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The API key file {path} cannot be read: {error}.") from error
+    if not key:
+        raise UsageError(f"The API key file {path} is empty.")
+    return key
+
+
+def _native_loader(
+    model: Path | None, draft: Path | None, dtype: str, device: str, context: int | None
+) -> Callable[[Callable[[LoadProgress], None]], Backend]:
+    for folder in (model, draft):
+        if folder is not None and not folder.is_dir():
+            raise ModelNotFoundError(
+                f"There is no model directory {folder}.", hint="Check the path, or leave it out for the demo."
+            )
+
+    def load(progress: Callable[[LoadProgress], None]) -> Backend:
+        # Imported in the worker thread, after the port is open: torch alone takes seconds.
+        from dspark_local.native import NativeBackend
+
+        if model is not None:
+            directory = model
+        else:
+            from dspark_local.demo import weights_path
+
+            directory = weights_path()
+        return NativeBackend.load(
+            directory, draft_dir=draft, dtype=dtype, device=device, context_length=context, progress=progress
+        )
+
+    return load

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
+
+from fake_engine import ANSWER, REASONING, FakeBackend, slow_loader
+
+from dspark_local.client import EngineClient, RoundSummary
+from dspark_local.errors import CheckpointError, ContextLengthError, DsparkError, EngineUnavailableError, UsageError
+from dspark_local.events import Finished, PrefillProgress, TextDelta
+from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, SpeculationSettings, ToolCall
+from dspark_local.server.app import create_app
+from dspark_local.server.guard import Access
+from dspark_local.server.worker import EngineWorker
+
+Connect = Callable[..., EngineClient]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Clients wired straight to a server around the given loader."""
+    opened: list[tuple[EngineClient, EngineWorker]] = []
+
+    def make(loader: Callable[..., FakeBackend], key: str | None = "secret") -> EngineClient:
+        worker = EngineWorker(loader)
+        worker.start()
+        transport = httpx.ASGITransport(create_app(worker, Access("secret")), raise_app_exceptions=False)
+        client = EngineClient("http://127.0.0.1/v1", key, transport=transport)
+        opened.append((client, worker))
+        return client
+
+    yield make
+    for client, worker in opened:
+        await client.close()
+        assert worker.stop()
+
+
+def asks(prompt: str, **extra: Any) -> ChatRequest:
+    return ChatRequest((ChatMessage("user", prompt),), **extra)
+
+
+def streaming(answer: Callable[[httpx.Request], httpx.Response]) -> EngineClient:
+    return EngineClient("http://elsewhere", transport=httpx.MockTransport(answer))
+
+
+async def test_waiting_for_a_loading_engine_shows_progress_and_ends_with_the_models_facts(connect: Connect) -> None:
+    seen: list[int] = []
+    info = await connect(slow_loader(0.3, 0.0)).wait_until_ready(
+        lambda progress: seen.append(progress.done_bytes), poll_seconds=0.02
+    )
+    assert (info.id, info.is_demo, info.context_length, info.draft_block_size) == ("dspark-demo", True, 2048, 5)
+    assert seen == sorted(seen)
+    assert 0 < seen[-1] <= 20_000_000
+
+
+async def test_a_failed_load_raises_what_the_server_says(connect: Connect) -> None:
+    client = connect(slow_loader(0.0, 0.0, fails=True))
+    with pytest.raises(DsparkError, match="Shard 2 of 3") as caught:
+        await client.wait_until_ready(poll_seconds=0.01)
+    assert caught.value.code == CheckpointError.code
+    assert caught.value.hint == "Download it again."
+
+
+async def test_a_chat_yields_prefill_text_rounds_and_figures(connect: Connect) -> None:
+    client = connect(lambda progress: FakeBackend())
+    await client.wait_until_ready(poll_seconds=0.01)
+    events = [event async for event in client.chat(asks("hi", thinking="thinking"))]
+    assert isinstance(events[0], PrefillProgress)
+    texts = [event for event in events if isinstance(event, TextDelta)]
+    assert "".join(event.text for event in texts if event.channel == "reasoning") == REASONING
+    assert "".join(event.text for event in texts if event.channel == "content") == ANSWER
+    rounds = [event for event in events if isinstance(event, RoundSummary)]
+    assert rounds[0].accepted == 3
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert last.stats.passes == len(rounds)
+    assert last.stats.accepted_length > 1
+    assert (last.stats.context_length, last.stats.context_used) == (2048, rounds[-1].context_used)
+
+
+async def test_settings_and_history_reach_the_engine_unchanged(connect: Connect) -> None:
+    backend = FakeBackend()
+    client = connect(lambda progress: backend)
+    await client.wait_until_ready(poll_seconds=0.01)
+    history = (
+        ChatMessage("user", "a"),
+        ChatMessage("assistant", "", reasoning="why", tool_calls=(ToolCall("call_1", "f", "{}"),)),
+        ChatMessage("tool", "42", tool_call_id="call_1"),
+    )
+    sampling = SamplingSettings(temperature=0.7, top_k=5, seed=3, max_tokens=4, stop=("x",), presence_penalty=0.5)
+    request = ChatRequest(
+        history, sampling, SpeculationSettings.parse("threshold:0.25"), "thinking", "max", conversation_id="c"
+    )
+    async for _ in client.chat(request):
+        pass
+    assert backend.requests == [request]
+
+
+async def test_a_prompt_too_long_comes_back_as_the_error_with_its_numbers(connect: Connect) -> None:
+    client = connect(lambda progress: FakeBackend())
+    await client.wait_until_ready(poll_seconds=0.01)
+    with pytest.raises(ContextLengthError) as caught:
+        await anext(client.chat(asks("too long")))
+    assert (caught.value.prompt_tokens, caught.value.context_length) == (3000, 2048)
+    with pytest.raises(UsageError, match="Speculation"):
+        await anext(client.chat(asks("x", speculation=SpeculationSettings("static", -1))))
+
+
+async def test_a_wrong_key_and_a_refused_connection_say_so(connect: Connect) -> None:
+    with pytest.raises(EngineUnavailableError, match="API key"):
+        await connect(lambda progress: FakeBackend(), key="wrong").models()
+    async with EngineClient("http://127.0.0.1:9") as client:
+        with pytest.raises(EngineUnavailableError, match="No engine answers at"):
+            await client.health()
+    with pytest.raises(UsageError):
+        EngineClient("localhost:8000")
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+async def test_a_stream_that_breaks_off_yields_what_came_and_then_says_so(breaks: bool) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b'data: {"choices":[{"index":0,"delta":{"content":"half an"}}]}\n\n'
+        if breaks:
+            raise httpx.RemoteProtocolError("peer closed")
+
+    client = streaming(lambda request: httpx.Response(200, content=stream()))
+    answer = client.chat(asks("x"))
+    assert await anext(answer) == TextDelta("half an")
+    with pytest.raises(EngineUnavailableError, match="broke off"):
+        await anext(answer)
+
+
+async def test_a_foreign_server_works_without_our_extension_or_figures() -> None:
+    sent: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"object": "list", "data": [{"id": "big", "object": "model"}]})
+        if request.url.path == "/health":
+            return httpx.Response(404)
+        sent.append(request.content)
+        text = (
+            ': ping\n\ndata: {"choices":[{"delta":{"role":"assistant","reasoning":"hm"}}]}\n\n'
+            'data: {"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}\n\n'
+            'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}\n\n'
+            "data: [DONE]\n\n"
+        )
+        return httpx.Response(200, text=text)
+
+    client = streaming(answer)
+    info = await client.wait_until_ready()
+    assert (info.id, info.context_length) == ("big", 0)
+    events = [event async for event in client.chat(asks("x"))]
+    assert events[:2] == [TextDelta("hm", "reasoning"), TextDelta("yes")]
+    last = events[2]
+    assert isinstance(last, Finished)
+    assert (last.stats.completion_tokens, last.stats.context_used, last.stats.passes) == (2, 5, 0)
+    assert b"dspark" not in sent[0]
+
+
+@pytest.mark.parametrize("garbage", ["not json", "[]", '{"choices": 3}'])
+async def test_garbage_in_the_stream_is_one_clear_error(garbage: str) -> None:
+    client = streaming(lambda request: httpx.Response(200, text=f"data: {garbage}\n\n"))
+    with pytest.raises(EngineUnavailableError, match="no chat chunk"):
+        await anext(client.chat(asks("x")))
+
+
+def test_client_wire_and_chat_load_no_torch_no_engine_and_no_server() -> None:
+    code = (
+        "import sys, dspark_local.client, dspark_local.wire, dspark_local.paths, dspark_tui, dspark_tui.cli\n"
+        "assert 'textual' not in sys.modules, 'textual is for the running app only'\n"
+        "import dspark_tui.app\n"
+        "heavy = ('torch', 'dspark_models', 'dspark_kernels', 'dspark_local.engine', 'dspark_local.server')\n"
+        "loaded = [name for name in heavy if name in sys.modules]\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
