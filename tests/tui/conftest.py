@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dspark_tui.app import ChatApp
+from dspark_tui.chat_screen import ChatScreen, ChatSettings
+from dspark_tui.engine_link import EngineLink, RemoteEngine
+from dspark_tui.store import ConversationStore
+from fake_engine import FakeBackend
+from textual.pilot import Pilot
+
+from dspark_local.server.app import create_app
+from dspark_local.server.guard import Access
+from dspark_local.server.worker import EngineWorker
+
+FAKE_ENGINE = (sys.executable, str(Path(__file__).parent / "fake_engine.py"), "serve")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the real state folder."""
+    monkeypatch.setenv("DSPARK_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[tuple[str, FakeBackend]]:
+    """One scripted engine behind a real socket, for all tests that do not break it."""
+    backend = FakeBackend(pass_seconds=0.01)
+    worker = EngineWorker(lambda progress: backend)
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(worker, Access("secret"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    worker.start()
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", backend
+    assert worker.stop()
+    server.should_exit = True
+    thread.join(10)
+
+
+@dataclass
+class Chat:
+    """The running chat as a test sees it."""
+
+    app: ChatApp
+    pilot: Pilot[Any]
+    store: ConversationStore
+
+    @property
+    def screen(self) -> ChatScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    @property
+    def answer(self) -> str:
+        turns = self.screen.conversation.turns
+        return turns[-1].answer if turns else ""
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain; the screen shows:\n{self.text()}"
+            await self.pilot.pause(0.02)
+
+    async def send(self, prompt: str) -> None:
+        """Press Enter on the prompt and wait until something came of it."""
+        turns, self.screen.last_hint = len(self.screen.conversation.turns), ""
+        notices = len(self.screen.query("ErrorNotice"))
+        await self.write(prompt)
+        await self.pilot.press("enter")
+        await self.until(
+            lambda: (
+                len(self.screen.conversation.turns) > turns
+                or bool(self.screen.last_hint)
+                or len(self.screen.query("ErrorNotice")) > notices
+            )
+        )
+
+    async def write(self, prompt: str) -> None:
+        self.screen.query_one("Composer").insert(prompt)  # type: ignore[attr-defined]
+        await self.pilot.pause()
+
+    async def answered(self) -> None:
+        """The last prompt was taken and its answer has ended, one way or another."""
+        await self.until(lambda: bool(self.screen.conversation.turns) and not self.busy)
+
+    async def hinted(self, text: str) -> None:
+        await self.until(lambda: text in self.screen.last_hint)
+
+    @property
+    def busy(self) -> bool:
+        turns = self.screen.conversation.turns
+        return self.screen._answering is not None or bool(turns and turns[-1].state == "answering")
+
+    def text(self) -> str:
+        """What stands on the topmost screen."""
+        size = self.app.size
+        lines = self.app.screen._compositor.render_strips(size)
+        return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+    def saved(self) -> Any:
+        return self.store.load(self.store.path(self.screen.conversation))
+
+
+OpenChat = Callable[..., Any]
+
+
+@pytest.fixture
+def open_chat(engine: tuple[str, FakeBackend], tmp_path: Path) -> OpenChat:
+    """`async with open_chat() as chat`: a chat, ready to be asked unless ready=False."""
+
+    @asynccontextmanager
+    async def opened(
+        link: EngineLink | None = None, *, size: tuple[int, int] = (80, 24), ready: bool = True, **settings: Any
+    ) -> AsyncIterator[Chat]:
+        store = ConversationStore(_folder(tmp_path))
+        link = link if link is not None else RemoteEngine(engine[0], "secret")
+        app = ChatApp(link, ChatSettings(**settings), store)
+        try:
+            async with app.run_test(size=size) as pilot:
+                chat = Chat(app, pilot, store)
+                if ready:
+                    await chat.until(lambda: chat.screen.info is not None)
+                yield chat
+        finally:
+            link.close()
+
+    return opened
+
+
+def _folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "conversations"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -1,0 +1,94 @@
+"""Streams one answer into a Turn, its view, the meter and the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import aclosing
+
+from dspark_local.client import ClientEvent, EngineClient
+from dspark_local.errors import DsparkError
+from dspark_local.events import Finished, TextDelta
+from dspark_local.request import ChatRequest
+from dspark_tui.conversation import Conversation, Turn
+from dspark_tui.meter import LiveMeter
+from dspark_tui.store import ConversationStore
+from dspark_tui.widgets.messages import AssistantMessage
+
+SAVE_SECONDS = 0.7
+
+log = logging.getLogger(__name__)
+
+
+class Answering:
+    """One answer under way. run() returns None, or the error that ended it; a cancelled run() leaves a stopped turn."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        view: AssistantMessage,
+        meter: LiveMeter,
+        store: ConversationStore,
+    ) -> None:
+        self._conversation = conversation
+        self.turn: Turn = view.turn
+        self.view = view
+        self._meter = meter
+        self._store = store
+        self._saved_at = 0.0
+
+    async def run(self, client: EngineClient, request: ChatRequest) -> DsparkError | None:
+        """Stream to the end. The turn is on disk, with its state, before this returns or is cancelled."""
+        self._meter.begin()
+        self.save()
+        failure: DsparkError | None = None
+        try:
+            async with aclosing(client.chat(request)) as events:
+                async for event in events:
+                    self._take(event)
+                    self._save_now_and_then()
+        except asyncio.CancelledError:
+            self.turn.state = "stopped"
+            raise
+        except DsparkError as error:
+            self.turn.state = "interrupted"
+            failure = error
+        finally:
+            self._meter.end()
+            self._note_figures()
+            self.save()
+        return failure
+
+    def save(self) -> None:
+        """Write the conversation now. A disk that refuses must not end the chat: it is noted in the log."""
+        self._saved_at = time.monotonic()
+        try:
+            self._store.save(self._conversation)
+        except OSError as error:
+            log.error("The conversation could not be saved: %s", error)
+
+    def _take(self, event: ClientEvent) -> None:
+        self._meter.take(event)
+        turn = self.turn
+        match event:
+            case TextDelta(text, "reasoning"):
+                turn.reasoning += text
+            case TextDelta(text, _):
+                turn.answer += text
+                self.view.markdown.write(text)
+            case Finished(reason):
+                turn.state = "length" if reason == "length" else "complete"
+            case _:
+                pass
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self.save()
+
+    def _note_figures(self) -> None:
+        turn, meter = self.turn, self._meter
+        turn.thinking_seconds = meter.thinking_seconds
+        turn.completion_tokens = meter.tokens
+        turn.tokens_per_second = meter.tokens_per_second
+        turn.accepted_length = meter.accepted_length

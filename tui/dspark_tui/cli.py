@@ -1,0 +1,120 @@
+"""`dspark-chat`: checks what was asked, then opens the screen. Nothing heavy loads before that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dspark_local.errors import DsparkError, ModelNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from dspark_tui.engine_link import EngineLink
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Entry point. A DsparkError becomes one message and its exit code."""
+    try:
+        app()
+    except DsparkError as error:
+        print(f"dspark-chat: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model directory; the bundled demo if left out.")
+    ] = None,
+    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if apart from the model's.")] = None,
+    connect: Annotated[
+        str | None, typer.Option("--connect", help="Use this OpenAI-compatible server; its key from DSPARK_API_KEY.")
+    ] = None,
+    keep_warm: Annotated[bool, typer.Option("--keep-warm", help="Leave the engine running for the next chat.")] = False,
+    stop_engine: Annotated[
+        bool, typer.Option("--stop-engine", help="Stop the engine that --keep-warm left, and exit.")
+    ] = False,
+    think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0.0, max=2.0, help="0 is greedy; the model's own if left out.")
+    ] = None,
+    context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Chat with a model on this computer, in the terminal."""
+    if version:
+        from dspark_local import __version__
+
+        print(f"dspark-chat {__version__}")
+        return
+    if stop_engine:
+        from dspark_tui.engine_link import stop_warm_engine
+
+        print("Stopped." if stop_warm_engine() else "No engine was kept warm.")
+        return
+    if connect is not None and (model is not None or draft is not None or context is not None or keep_warm):
+        raise UsageError(
+            "--connect uses a server that is already running.",
+            hint="Leave out --model, --draft, --context and --keep-warm, or leave out --connect.",
+        )
+    folders = [_model_directory(folder) for folder in (model, draft)]
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise UsageError("dspark-chat needs a terminal.", hint="In scripts and pipes use: dspark-local run")
+    _run(_link(folders[0], folders[1], context, connect, keep_warm), think, temperature)
+
+
+def _model_directory(folder: Path | None) -> Path | None:
+    """The absolute folder, checked before the screen opens. Raises ModelNotFoundError."""
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ModelNotFoundError(f"The model directory {folder} {what}.", hint="Check the path.")
+    if not (folder / "config.json").is_file():
+        raise ModelNotFoundError(
+            f"{folder} holds no model: it has no config.json.", hint="Give the directory of the checkpoint itself."
+        )
+    return folder.resolve()
+
+
+def _link(
+    model: Path | None, draft: Path | None, context: int | None, connect: str | None, keep_warm: bool
+) -> EngineLink:
+    from dspark_tui.engine_link import LocalEngine, RemoteEngine
+    from dspark_tui.launcher import EngineOptions
+
+    if connect is not None:
+        return RemoteEngine(connect, os.environ.get("DSPARK_API_KEY") or None)
+    return LocalEngine(EngineOptions(model, draft, context), keep_warm=keep_warm)
+
+
+def _run(link: EngineLink, think: bool, temperature: float | None) -> None:
+    from dspark_local.paths import log_dir
+    from dspark_tui.app import ChatApp
+    from dspark_tui.chat_screen import ChatSettings
+    from dspark_tui.stderr_guard import guarded_stderr
+    from dspark_tui.store import ConversationStore
+
+    log_path = log_dir() / "chat.log"
+    chat_app = ChatApp(link, ChatSettings(think, temperature), ConversationStore())
+    # Leave through the same door when the terminal goes or the program is asked to end: the engine is stopped below.
+    for name in ("SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, lambda *_: chat_app.call_later(chat_app.exit))
+    try:
+        with guarded_stderr(log_path):
+            chat_app.run()
+    finally:
+        link.close()
+    if chat_app.return_code:
+        raise DsparkError("The chat ended with an error.", hint=f"Its log: {log_path}. Every conversation is on disk.")
+
+
+if __name__ == "__main__":
+    main()

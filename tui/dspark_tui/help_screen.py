@@ -1,0 +1,48 @@
+"""All keys on one page."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+HELP = """\
+Writing
+  Enter           send
+  Ctrl+J          new line (or Shift+Enter, where the terminal can tell)
+  Up              in an empty box: bring back earlier prompts
+Answering
+  Esc             stop; what has arrived stays
+  Ctrl+T          thinking on or off for the next answers
+  Ctrl+Y          copy the last answer
+  Tab, Enter      reach and unfold a thinking block
+Conversation
+  Ctrl+N          new conversation; the old one stays on disk
+  PgUp, PgDn      scroll; at the end it follows the answer again
+  F2 F3 F4        ask an example question, in an empty conversation
+Program
+  Ctrl+C          copy a selection, else stop the answer; twice to quit
+  Ctrl+Q          quit
+  F1, Esc         close this page
+
+tok/s is decoding speed. tok/pass is how many tokens one pass of the model
+yields: 1 without a draft, more with one. The text is the same either way."""
+
+
+class HelpScreen(ModalScreen[None]):
+    """Any of F1, Esc, Enter, q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("f1,escape,enter,q", "dismiss_help", "Close")]
+
+    def compose(self) -> ComposeResult:
+        """One scrollable page."""
+        with VerticalScroll():
+            yield Static(HELP, markup=False)
+
+    def action_dismiss_help(self) -> None:
+        """Close."""
+        self.dismiss()

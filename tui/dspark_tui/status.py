@@ -1,0 +1,89 @@
+"""The words of the status line and the phase line. Pure functions of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dspark_local.backend import LoadProgress, ModelInfo
+from dspark_tui.meter import LiveMeter
+
+SEPARATOR = " │ "
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One figure. When the line is too narrow the least important is shortened, then left out, first."""
+
+    text: str
+    importance: int
+    short: str = ""
+
+
+def status_line(info: ModelInfo | None, meter: LiveMeter, *, thinking: bool, width: int) -> str:
+    """One line of at most `width` columns: model, speed, accepted length, context, speculation, thinking."""
+    if info is None:
+        return fit([Segment("no model", 9), Segment("F1 help", 1)], width)
+    segments = [Segment(model_label(info), 6, "demo" if info.is_demo else "")]
+    if meter.tokens_per_second:
+        segments.append(Segment(f"{meter.tokens_per_second:.1f} tok/s", 8))
+    if meter.accepted_length:
+        segments.append(Segment(f"{meter.accepted_length:.2f} tok/pass", 7))
+    context = context_label(meter.context_used, info.context_length)
+    segments.append(Segment(f"context {context}", 9, f"ctx {context}"))
+    if info.device != "remote":
+        state = "on" if info.draft_block_size else "off"
+        segments.append(Segment(f"speculation {state}", 5, f"spec {state}"))
+    state = "on" if thinking else "off"
+    segments += [Segment(f"thinking {state}", 4, f"think {state}"), Segment("F1 help", 1)]
+    return fit(segments, width)
+
+
+def fit(segments: list[Segment], width: int) -> str:
+    """Join the segments into at most `width` columns: shorten, then leave out, then cut."""
+    kept = list(segments)
+    for by_importance in sorted(segments, key=lambda segment: segment.importance):
+        if len(_join(kept)) > width and by_importance.short:
+            kept[kept.index(by_importance)] = Segment(by_importance.short, by_importance.importance)
+    while len(kept) > 1 and len(_join(kept)) > width:
+        kept.remove(min(kept, key=lambda segment: segment.importance))
+    line = _join(kept)
+    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def _join(segments: list[Segment]) -> str:
+    return SEPARATOR.join(segment.text for segment in segments)
+
+
+def model_label(info: ModelInfo) -> str:
+    """The model's name, with `demo` said plainly."""
+    return f"{info.id} (demo model)" if info.is_demo else info.id
+
+
+def context_label(used: int, length: int) -> str:
+    """Like `412/2,048 (20%)`; without a known length only what is used."""
+    if length <= 0:
+        return f"{used:,}"
+    return f"{used:,}/{length:,} ({used / length:.0%})"
+
+
+def loading_label(progress: LoadProgress) -> str:
+    """Like `Loading the model 41% · mapping weights`."""
+    share = f" {progress.done_bytes / progress.total_bytes:.0%}" if progress.total_bytes else ""
+    return f"Loading the model{share}" + (f" · {progress.stage}" if progress.stage else "")
+
+
+def phase_label(meter: LiveMeter) -> str:
+    """What the engine is doing for the person who waits; empty when idle."""
+    seconds = f"{meter.phase_seconds:.0f} s"
+    match meter.phase:
+        case "waiting":
+            return f"Waiting for the engine {seconds} · Esc stops"
+        case "reading":
+            done, total = meter.prefill
+            return f"Reading the prompt {done:,}/{total:,} tokens · Esc stops"
+        case "thinking":
+            return f"Thinking {seconds} · Esc stops"
+        case "answering":
+            return f"Answering {seconds} · Esc stops"
+        case _:
+            return ""

@@ -1,0 +1,77 @@
+"""What an empty conversation shows: what this is, questions to start with, the keys that matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Static
+
+from dspark_local.backend import ModelInfo
+
+DEMO_QUESTIONS = ("What is speculative decoding?", "What is 27 + 48?", "Write a Python function that adds two numbers.")
+QUESTIONS = (
+    "Explain speculative decoding in three sentences.",
+    "Write a Python function that merges two sorted lists.",
+    "What should I look at first in a crash dump?",
+)
+QUESTION_KEYS = ("f2", "f3", "f4")
+
+_ABOUT = (
+    "A chat with a language model that runs on this computer. A small draft proposes several tokens, the model checks "
+    "them in one pass, and the text is exactly the model's own."
+)
+_DEMO = (
+    "This is the bundled demo: a very small model of the real architecture. It knows a tiny world: this program and "
+    "speculative decoding, sums with steps, short Python functions, little stories. Other questions get nonsense. "
+    "Start with --model DIR for a real one."
+)
+_KEYS = "Enter send   Ctrl+J new line   Esc stop   Ctrl+T thinking   Ctrl+N new chat   F1 all keys"
+
+
+class Question(Static, can_focus=True):
+    """An example question; by click, Enter, or its function key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "ask", "Ask", show=False)]
+
+    @dataclass
+    class Asked(Message):
+        """The person chose this question."""
+
+        text: str
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(f"{key.upper()}  {text}", markup=False)
+        self.text = text
+
+    def on_click(self) -> None:
+        """Ask it."""
+        self.action_ask()
+
+    def action_ask(self) -> None:
+        """Ask it."""
+        self.post_message(self.Asked(self.text))
+
+
+class Welcome(Vertical):
+    """Shown until the first prompt is sent."""
+
+    def __init__(self, info: ModelInfo | None) -> None:
+        super().__init__()
+        self.questions = DEMO_QUESTIONS if info is None or info.is_demo else QUESTIONS
+        self._is_demo = info is not None and info.is_demo
+
+    def compose(self) -> ComposeResult:
+        """Words, questions, keys."""
+        yield Static("dspark-local", classes="title", markup=False)
+        yield Static(_ABOUT, markup=False)
+        if self._is_demo:
+            yield Static(_DEMO, classes="demo", markup=False)
+        with Vertical(classes="questions"):
+            for key, text in zip(QUESTION_KEYS, self.questions, strict=True):
+                yield Question(key, text)
+        yield Static(_KEYS, classes="keys", markup=False)
