@@ -111,15 +111,29 @@ class EngineClient:
             return Health(wire.status, None, error)
         return Health(wire.status, LoadProgress(loading.stage, loading.done_bytes, loading.total_bytes), error)
 
+    async def _patient_health(self, is_alive: Callable[[], bool]) -> Health | None:
+        """None when no answer came in time from a server whose process lives."""
+        try:
+            return await self.health()
+        except EngineUnavailableError as error:
+            if isinstance(error.__cause__, httpx.TimeoutException) and is_alive():
+                return None
+            raise
+
     async def wait_until_ready(
-        self, on_progress: Callable[[LoadProgress], None] | None = None, *, poll_seconds: float = 0.1
+        self,
+        on_progress: Callable[[LoadProgress], None] | None = None,
+        *,
+        poll_seconds: float = 0.1,
+        is_alive: Callable[[], bool] = lambda: False,
     ) -> ModelInfo:
         """Wait while the model loads, then return its facts.
 
-        Raises what loading ended with, or EngineUnavailableError when the server goes away.
+        A server that is merely slow (a busy machine, libraries being imported) is waited for as long as is_alive says
+        that its process lives. Raises what loading ended with, or EngineUnavailableError when the server goes away.
         """
-        while (health := await self.health()).status == "loading":
-            if health.progress is not None and on_progress is not None:
+        while (health := await self._patient_health(is_alive)) is None or health.status == "loading":
+            if health is not None and health.progress is not None and on_progress is not None:
                 on_progress(health.progress)
             await asyncio.sleep(poll_seconds)
         if health.status == "failed":

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from dspark_models.protocols import DraftBlock, DraftRequest, Run, RunOutput
 from torch import Tensor
+
+from dspark_models.protocols import DraftBlock, DraftRequest, Run, RunOutput
 
 Advance = Callable[[int, int], int]
 """(state, token) -> state after the token."""

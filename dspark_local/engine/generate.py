@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dspark_models.protocols import DraftBlock, DraftSampler
 from torch import Tensor
 
 from dspark_local.backend import Cancelled
@@ -27,6 +26,7 @@ from dspark_local.engine.session import Session
 from dspark_local.errors import ContextLengthError, UsageError
 from dspark_local.events import Finished, FinishReason, PrefillProgress, RoundDone
 from dspark_local.request import SamplingSettings
+from dspark_models.protocols import DraftBlock, DraftSampler
 
 PREFILL_CHUNK = 512
 

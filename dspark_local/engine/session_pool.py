@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dspark_models.protocols import Drafter, Target
-
 from dspark_local.engine.session import Session
+from dspark_models.protocols import Drafter, Target
 
 
 class SessionPool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from dspark_kernels.fp8 import fake_quantize_activation
 from torch import Tensor
+
+from dspark_kernels.fp8 import fake_quantize_activation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

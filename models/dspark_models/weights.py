@@ -7,10 +7,10 @@ pay for the expansion in every pass and a large one never holds more than the bo
 from __future__ import annotations
 
 import torch
-from dspark_kernels.fp4 import dequantize_fp4
-from dspark_kernels.fp8 import dequantize_fp8
 from torch import Tensor
 
+from dspark_kernels.fp4 import dequantize_fp4
+from dspark_kernels.fp8 import dequantize_fp8
 from dspark_models.checkpoint import Checkpoint
 
 EXPANDED_CACHE_BYTES = 64 * 2**20

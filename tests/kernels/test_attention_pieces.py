@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
+
 from dspark_kernels.compressor import pool_groups, pool_overlapping_groups
 from dspark_kernels.expert_ffn import clamped_swiglu, expert_ffn
 from dspark_kernels.index_scores import index_scores
 from dspark_kernels.rms_norm import rms_norm
 from dspark_kernels.sparse_attention import sparse_attention
-from torch import Tensor
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dspark_kernels.hadamard import hadamard_rotate
 
+from dspark_kernels.hadamard import hadamard_rotate
 from tests.models.formats import hadamard
 
 

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from dspark_kernels.hyper_connection import (
     HyperConnectionWeights,
     collapse_streams,
@@ -13,7 +15,6 @@ from dspark_kernels.hyper_connection import (
     sinkhorn,
     write_streams,
 )
-from torch import Tensor
 
 EPS = 1e-6
 

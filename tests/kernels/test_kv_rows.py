@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from dspark_kernels.kv_rows import (
     index_row_bytes,
     kv_row_bytes,
@@ -13,7 +14,6 @@ from dspark_kernels.kv_rows import (
     unpack_index_rows,
     unpack_kv_rows,
 )
-
 from tests.models.formats import round_groups_e2m1, round_groups_e4m3
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from dspark_kernels.fp4 import (
     dequantize_fp4,
     encode_e2m1,
@@ -20,7 +21,6 @@ from dspark_kernels.fp8 import (
     quantize_fp8,
 )
 from dspark_kernels.ue8m0 import ceil_power_of_two, decode_ue8m0, encode_ue8m0
-
 from tests.models.formats import (
     E2M1_TABLE,
     E4M3_TABLE,

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from dspark_kernels.rope import YarnScaling, rope_frequencies, rotate, rotation_at
 
 YARN = YarnScaling(factor=16, original_context=65536, beta_fast=32, beta_slow=1)

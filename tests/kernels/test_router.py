@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+
 from dspark_kernels.router import route
 
 HIDDEN, EXPERTS, CHOSEN, SCALING = 12, 9, 3, 2.5

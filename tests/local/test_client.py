@@ -3,15 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
-
-from fake_engine import ANSWER, REASONING, FakeBackend, slow_loader
 
 from dspark_local.client import EngineClient, RoundSummary
 from dspark_local.errors import CheckpointError, ContextLengthError, DsparkError, EngineUnavailableError, UsageError
@@ -20,6 +15,7 @@ from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, Spe
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.worker import EngineWorker
+from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend, slow_loader
 
 Connect = Callable[..., EngineClient]
 
@@ -49,6 +45,33 @@ def asks(prompt: str, **extra: Any) -> ChatRequest:
 
 def streaming(answer: Callable[[httpx.Request], httpx.Response]) -> EngineClient:
     return EngineClient("http://elsewhere", transport=httpx.MockTransport(answer))
+
+
+class SlowThenReady:
+    """Times out on the first two requests, as a process does that is still importing its libraries."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        if self.calls <= 2:
+            raise httpx.ReadTimeout("busy", request=request)
+        body = {"status": "ok"} if request.url.path == "/health" else {"object": "list", "data": [{"id": "m"}]}
+        return httpx.Response(200, json=body)
+
+
+async def test_an_engine_too_busy_to_answer_is_waited_for_while_its_process_lives() -> None:
+    client = streaming(SlowThenReady())
+    assert (await client.wait_until_ready(poll_seconds=0.01, is_alive=lambda: True)).id == "m"
+    await client.close()
+
+
+async def test_an_engine_that_does_not_answer_and_whose_process_is_gone_is_not_waited_for() -> None:
+    client = streaming(SlowThenReady())
+    with pytest.raises(EngineUnavailableError, match="did not answer in time"):
+        await client.wait_until_ready(poll_seconds=0.01, is_alive=lambda: False)
+    await client.close()
 
 
 async def test_waiting_for_a_loading_engine_shows_progress_and_ends_with_the_models_facts(connect: Connect) -> None:

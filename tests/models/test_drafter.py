@@ -193,7 +193,6 @@ def test_a_gap_in_the_observed_positions_is_refused(tiny: Callable[[str], Tiny])
 
 def test_a_directory_without_dspark_tensors_has_no_drafter(tmp_path_factory: pytest.TempPathFactory) -> None:
     from dspark_models import load_drafter, load_target
-
     from tests.models.checkpoints import random_checkpoint
     from tests.models.configs import FLASH
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dspark_models.sequences import SequenceTable
 
 SPAN = 32

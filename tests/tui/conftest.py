@@ -12,19 +12,16 @@ from typing import Any
 
 import pytest
 import uvicorn
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from dspark_tui.app import ChatApp
-from dspark_tui.chat_screen import ChatScreen, ChatSettings
-from dspark_tui.engine_link import EngineLink, RemoteEngine
-from dspark_tui.store import ConversationStore
-from fake_engine import FakeBackend
 from textual.pilot import Pilot
 
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.worker import EngineWorker
+from dspark_tui.app import ChatApp
+from dspark_tui.chat_screen import ChatScreen, ChatSettings
+from dspark_tui.engine_link import EngineLink, RemoteEngine
+from dspark_tui.store import ConversationStore
+from tests.tui.fake_engine import FakeBackend
 
 FAKE_ENGINE = (sys.executable, str(Path(__file__).parent / "fake_engine.py"), "serve")
 

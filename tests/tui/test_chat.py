@@ -5,13 +5,14 @@ import time
 from typing import Any
 
 import pytest
+
 from dspark_tui.widgets.composer import Composer
 from dspark_tui.widgets.messages import AssistantMessage, UserMessage
 from dspark_tui.widgets.notice import ErrorNotice
 from dspark_tui.widgets.streaming_markdown import StreamingMarkdown
 from dspark_tui.widgets.thinking import ThinkingBlock, ThinkingHeader
 from dspark_tui.widgets.welcome import Question, Welcome
-from fake_engine import ANSWER, REASONING, FakeBackend
+from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend
 
 
 def box(chat: Any) -> Composer:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dspark_local.errors import DsparkError, EngineUnavailableError
 from dspark_tui.engine_link import LocalEngine, stop_warm_engine
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.widgets.notice import EngineNotice
-
-from dspark_local.errors import DsparkError, EngineUnavailableError
 
 FAKE_ENGINE = (sys.executable, str(Path(__file__).parent / "fake_engine.py"), "serve")
 
@@ -121,6 +121,7 @@ async def test_an_engine_that_dies_in_mid_answer_costs_no_word_and_is_restarted_
         assert chat.saved().turns == [turn]
         await chat.until(lambda: "exit code 9" in chat.text())
         await chat.until(lambda: "illegal memory access" in chat.text())
+        await chat.until(lambda: isinstance(chat.app.focused, EngineNotice))
         await chat.pilot.press("r")
         await chat.until(lambda: chat.screen.info is not None)
         assert not chat.screen.query(EngineNotice)

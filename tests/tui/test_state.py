@@ -7,16 +7,16 @@ import stat
 from pathlib import Path
 
 import pytest
+
+from dspark_local.backend import LoadProgress, ModelInfo
+from dspark_local.client import RoundSummary
+from dspark_local.events import Finished, GenerationStats, PrefillProgress, TextDelta
 from dspark_tui.conversation import Conversation
 from dspark_tui.meter import LiveMeter
 from dspark_tui.open_block import OpenBlockBuffer
 from dspark_tui.status import Segment, context_label, fit, loading_label, phase_label, status_line
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.messages import footer_text
-
-from dspark_local.backend import LoadProgress, ModelInfo
-from dspark_local.client import RoundSummary
-from dspark_local.events import Finished, GenerationStats, PrefillProgress, TextDelta
 
 DEMO = ModelInfo("dspark-demo", 2048, is_demo=True, draft_block_size=5)
 

@@ -94,7 +94,7 @@ class LocalEngine:
         url = await process.address()
         self.client = EngineClient(url, process.api_key)
         try:
-            info = await self.client.wait_until_ready(on_progress)
+            info = await self.client.wait_until_ready(on_progress, is_alive=lambda: process.death_notice() is None)
         except EngineUnavailableError as error:
             raise EngineUnavailableError(process.death_notice() or error.message, hint=error.hint) from error
         if self._keep_warm:

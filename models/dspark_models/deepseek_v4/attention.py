@@ -7,9 +7,9 @@ heavily compressed (HCA, all entries). Source: DeepSeek-V4 technical report.
 from __future__ import annotations
 
 import torch
-from dspark_kernels.sparse_attention import sparse_attention
 from torch import Tensor
 
+from dspark_kernels.sparse_attention import sparse_attention
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.batch import Batch, RopeTables, Span
 from dspark_models.deepseek_v4.cache import KVFormat, LayerCache

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from dspark_kernels.rope import Rotation, rope_frequencies, rotation_at
 from torch import Tensor
 
+from dspark_kernels.rope import Rotation, rope_frequencies, rotation_at
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 
 

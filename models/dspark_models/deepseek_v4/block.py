@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from dspark_kernels.hyper_connection import HyperConnectionWeights, read_streams, write_streams
-from dspark_kernels.rms_norm import rms_norm
 from torch import Tensor
 
+from dspark_kernels.hyper_connection import HyperConnectionWeights, read_streams, write_streams
+from dspark_kernels.rms_norm import rms_norm
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.deepseek_v4.moe import MixtureOfExperts

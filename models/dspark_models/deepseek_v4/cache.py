@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from dspark_kernels.hadamard import hadamard_rotate
 from dspark_kernels.kv_rows import (
     index_row_bytes,
@@ -19,8 +21,6 @@ from dspark_kernels.kv_rows import (
     unpack_index_rows,
     unpack_kv_rows,
 )
-from torch import Tensor
-
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.numerics import Numerics
 from dspark_models.rings import PositionRing

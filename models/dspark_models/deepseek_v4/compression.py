@@ -7,11 +7,11 @@ float32, as in the release.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from dspark_kernels.compressor import pool_groups, pool_overlapping_groups
 from dspark_kernels.rms_norm import rms_norm
 from dspark_kernels.rope import rotate, rotation_at
-from torch import Tensor
-
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.batch import Batch, Span
 from dspark_models.deepseek_v4.cache import CompressorCache, IndexFormat, KVFormat

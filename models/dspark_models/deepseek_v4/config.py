@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dspark_kernels.rope import YarnScaling
-
 from dspark_models.errors import CheckpointError
 
 CSA_LABEL = 4

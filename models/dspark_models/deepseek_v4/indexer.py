@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from dspark_kernels.index_scores import index_scores
-from dspark_kernels.rope import rotate
 from torch import Tensor
 
+from dspark_kernels.index_scores import index_scores
+from dspark_kernels.rope import rotate
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.batch import Batch, Span
 from dspark_models.deepseek_v4.cache import CompressorCache, IndexFormat

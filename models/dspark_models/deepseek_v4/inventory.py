@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from dspark_kernels.fp4 import GROUP
 from dspark_kernels.fp8 import BLOCK
-
 from dspark_models.checkpoint import TensorInfo
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.errors import CheckpointError

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from dspark_kernels.expert_ffn import expert_ffn
-from dspark_kernels.router import route
 from torch import Tensor
 
+from dspark_kernels.expert_ffn import expert_ffn
+from dspark_kernels.router import route
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.experts import ExpertStore

@@ -6,10 +6,10 @@ Names: N tokens, H heads, hd head_dim, g output groups. Source: DeepSeek-V4 tech
 from __future__ import annotations
 
 import torch
-from dspark_kernels.rms_norm import rms_norm
-from dspark_kernels.rope import Rotation, rotate
 from torch import Tensor
 
+from dspark_kernels.rms_norm import rms_norm
+from dspark_kernels.rope import Rotation, rotate
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.numerics import Numerics

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from dspark_kernels.hyper_connection import collapse_streams
-from dspark_kernels.rms_norm import rms_norm
 from torch import Tensor
 
+from dspark_kernels.hyper_connection import collapse_streams
+from dspark_kernels.rms_norm import rms_norm
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.attention import Attention
 from dspark_models.deepseek_v4.batch import Batch, RopeTables, Span
@@ -105,7 +105,7 @@ class DeepseekV4Target:
 
     @torch.inference_mode()
     def forward(self, runs: Sequence[Run]) -> list[RunOutput]:
-        """See Target. ValueError for an empty run, a sequence given twice, past its context or left by a broken pass."""
+        """See Target. ValueError for an empty run, or a sequence given twice, past its context or left mid-pass."""
         spans = self._spans(runs)
         token_ids = torch.cat([run.token_ids for run in runs]).to(self.torch_device)
         if int(token_ids.min()) < 0 or int(token_ids.max()) >= self.vocab_size:

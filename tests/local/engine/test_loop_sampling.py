@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dspark_models.protocols import DraftBlock, DraftRequest
 from numpy.typing import NDArray
 
 from dspark_local.engine.generate import Step, Task, generate
 from dspark_local.engine.scheduling import Off, Scheduler, Static, Survival, Threshold
 from dspark_local.engine.session import Session
 from dspark_local.request import SamplingSettings
+from dspark_models.protocols import DraftBlock, DraftRequest
 from tests.fakes import FakeDrafter, FakeTarget, fake_pair, last_token, random_table
 from tests.local.engine.oracle import chi_square_p_value, expected_distribution
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,10 +12,7 @@ import uvicorn
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.worker import EngineWorker
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tui"))
-
-from fake_engine import FakeBackend
+from tests.tui.fake_engine import FakeBackend
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import ANSWER, REASONING, FakeBackend
+
+from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend
 
 PATH = "/v1/chat/completions"
 

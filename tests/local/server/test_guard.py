@@ -5,13 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeBackend
 
 from dspark_local.errors import UsageError
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import MAX_BODY_BYTES, Access
 from dspark_local.server.run import ServeOptions, run_server
 from dspark_local.server.worker import EngineWorker
+from tests.tui.fake_engine import FakeBackend
 
 PATH = "/v1/chat/completions"
 BODY = {"messages": [{"role": "user", "content": "hi"}]}

@@ -7,7 +7,8 @@ from typing import Any
 
 import openai
 import pytest
-from fake_engine import ANSWER, REASONING, FakeBackend
+
+from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend
 
 USER: Any = [{"role": "user", "content": "hello"}]
 

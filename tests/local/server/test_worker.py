@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeBackend, slow_loader
+
+from tests.tui.fake_engine import FakeBackend, slow_loader
 
 PATH = "/v1/chat/completions"
 KEY = {"Authorization": "Bearer secret"}
