@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from dspark_models import CheckpointError as ModelCheckpointError
-from dspark_models import Drafter, NotAModelError, Target, load_drafter, load_target
 
 from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
 from dspark_local.demo import weights_path
@@ -28,6 +26,8 @@ from dspark_local.protocols.output_parser import OutputParser
 from dspark_local.protocols.stop_strings import StopStrings
 from dspark_local.protocols.tokenizer import ChatTokenizer
 from dspark_local.request import ChatRequest, SamplingSettings, SpeculationSettings, TokenRequest
+from dspark_models import CheckpointError as ModelCheckpointError
+from dspark_models import Drafter, NotAModelError, Target, load_drafter, load_target
 
 OnProgress = Callable[[LoadProgress], None]
 NO_DRAFT = "off: the model's directory holds no DSpark draft"

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from dspark_models.protocols import Run, RunOutput
 
 from dspark_local.backend import ModelInfo
 from dspark_local.native import NativeBackend
 from dspark_local.protocols.special_tokens import THINK_CLOSE, THINK_OPEN
 from dspark_local.protocols.tokenizer import ChatTokenizer
+from dspark_models.protocols import Run, RunOutput
 from tests.fakes import FakeDrafter, FakeTarget
 from tests.models.checkpoints import write_tokenizer
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from dspark_kernels.rope import Rotation
-from dspark_kernels.sparse_attention import sparse_attention
 from torch import Tensor
 
+from dspark_kernels.rope import Rotation
+from dspark_kernels.sparse_attention import sparse_attention
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.block import ResidualBlock
 from dspark_models.deepseek_v4.cache import REWIND_SPAN, KVFormat

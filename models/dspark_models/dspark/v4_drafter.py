@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from dspark_kernels.hyper_connection import collapse_streams
 from dspark_kernels.rms_norm import rms_norm
 from dspark_kernels.rope import rotation_at
-from torch import Tensor
-
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.block import load_hyper_connection
 from dspark_models.deepseek_v4.cache import REWIND_SPAN
