@@ -1,0 +1,1 @@
+"""Differentiable DeepSeek-V4 and DSpark draft: training, losses, optimisers, export."""
