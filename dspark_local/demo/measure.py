@@ -20,6 +20,7 @@ from dspark_local.demo import weights_path
 if TYPE_CHECKING:
     from dspark_local.engine.generate import Task
     from dspark_local.engine.session import Session
+    from dspark_local.events import RoundDone
     from dspark_models.protocols import Drafter
 
 MAX_TOKENS = 200
@@ -86,19 +87,22 @@ def _answer(session: Session, task: Task, totals: Totals, reliability: Reliabili
     from dspark_local.events import Finished
 
     ids: tuple[int, ...] = ()
+    rounds: list[RoundDone] = []
     session.clear()
     for event in generate(session, task):
-        if isinstance(event, Step) and event.round is not None and reliability is not None:
-            done = event.round
-            # The last round of an answer is cut by its end, so what it kept says little of the draft.
-            if done.verified == len(done.confidences) and not set(event.token_ids) & task.end_ids:
-                reliability.rounds.append((done.confidences, done.accepted))
+        if isinstance(event, Step) and event.round is not None:
+            rounds.append(event.round)
         if isinstance(event, Finished):
             ids = event.token_ids
             totals.tokens += event.stats.completion_tokens - 1
             totals.passes += event.stats.passes
             totals.seconds += event.stats.decode_seconds
             totals.prompts += 1
+    if reliability is not None:
+        # Near the end of an answer a block reaches past it, so what was kept says nothing of the draft.
+        last = len(task.prompt) + len(ids) - 1
+        inside = (done for done in rounds if done.position + len(done.confidences) <= last)
+        reliability.rounds += [(done.confidences, done.accepted) for done in inside if done.confidences]
     return ids
 
 
