@@ -12,7 +12,7 @@ from typing import Literal
 Channel = Literal["content", "reasoning"]
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 DraftSource = Literal["none", "draft", "lookup"]
-SpeculationMode = Literal["off", "on", "paused"]
+SpeculationPhase = Literal["off", "on", "paused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SpeculationState:
     would cost or bring.
     """
 
-    mode: SpeculationMode = "off"
+    phase: SpeculationPhase = "off"
     verified: float = 0.0
     block_size: int = 0
     gain: float | None = None
