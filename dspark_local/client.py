@@ -6,55 +6,24 @@ Speaks HTTP and server-sent events, hands out the same events an engine yields. 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
 from pydantic import ValidationError
 
+from dspark_local.answer_stream import ChunkReader, ClientEvent, error_of_wire, sse_data
 from dspark_local.backend import LoadProgress, ModelInfo
-from dspark_local.errors import ContextLengthError, DsparkError, EngineUnavailableError, UsageError
-from dspark_local.events import (
-    Finished,
-    FinishReason,
-    GenerationStats,
-    PrefillProgress,
-    TextDelta,
-    ToolArgumentsDelta,
-    ToolCallStarted,
-)
+from dspark_local.errors import DsparkError, EngineUnavailableError, UsageError
 from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings
-from dspark_local.wire import (
-    WireChunk,
-    WireError,
-    WireErrorBody,
-    WireHealth,
-    WireModelEntry,
-    WireModelList,
-    WireStats,
-    WireUsage,
-)
+from dspark_local.wire import WireError, WireErrorBody, WireHealth, WireModelEntry, WireModelList
 
 _CONNECT_SECONDS = 5.0
 # Our server sends a sign of life every 10 s; others may read a long prompt in silence.
 _READ_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class RoundSummary:
-    """One target pass as the wire tells it; context_used counts the sequence's tokens after it."""
-
-    drafted: int
-    verified: int
-    accepted: int
-    context_used: int
-
-
-ClientEvent = PrefillProgress | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundSummary | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +74,7 @@ class EngineClient:
             wire = WireHealth.model_validate_json(response.content)
         except ValidationError:
             return Health("loading" if response.status_code == 503 else "ok")
-        error = _to_error(wire.error, response.status_code) if wire.error is not None else None
+        error = error_of_wire(wire.error, response.status_code) if wire.error is not None else None
         loading = wire.progress
         if loading is None:
             return Health(wire.status, None, error)
@@ -166,11 +135,11 @@ class EngineClient:
         was already yielded), ContextLengthError, UsageError or DsparkError for what the server refuses.
         """
         body = self._body(request)
-        reader = _ChunkReader(time.monotonic())
+        reader = ChunkReader(time.monotonic())
         async with self._reaching(), self._http.stream("POST", "/v1/chat/completions", json=body) as response:
             if response.status_code != 200:
                 raise await _error_of(response)
-            async with aclosing(_sse_data(response)) as events:
+            async with aclosing(sse_data(response)) as events:
                 async for data in events:
                     if data == "[DONE]":
                         yield reader.finished()
@@ -256,108 +225,7 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     return body
 
 
-# ---- answer
-
-
-@dataclass
-class _ChunkReader:
-    """Turns the chunks of one stream into events and remembers what Finished needs.
-
-    started is the monotonic time in seconds of the request: foreign servers send no times, so they are taken here.
-    """
-
-    started: float
-    first_token: float | None = None
-    reason: FinishReason = "stop"
-    usage: WireUsage = field(default_factory=WireUsage)
-    stats: WireStats | None = None
-
-    def read(self, data: str) -> list[ClientEvent]:
-        """Events of one `data:` line. Raises the error it carries, EngineUnavailableError when it is no chunk."""
-        try:
-            decoded = json.loads(data)
-            if isinstance(decoded, dict) and "error" in decoded:
-                raise _to_error(WireErrorBody.model_validate(decoded).error, 500)
-            chunk = WireChunk.model_validate(decoded)
-        except ValueError as error:  # pydantic's ValidationError is one too
-            raise EngineUnavailableError("The server sent something that is no chat chunk.") from error
-        if chunk.usage is not None:
-            self.usage = chunk.usage
-        events: list[ClientEvent] = []
-        if chunk.dspark is not None:
-            self.stats = chunk.dspark.stats or self.stats
-            if (prefill := chunk.dspark.prefill) is not None:
-                events.append(PrefillProgress(prefill.done, prefill.total, prefill.cached))
-            if (figures := chunk.dspark.round) is not None:
-                events.append(RoundSummary(figures.drafted, figures.verified, figures.accepted, figures.context_used))
-        if chunk.choices:
-            choice = chunk.choices[0]
-            self.reason = choice.finish_reason or self.reason
-            events += self._delta_events(chunk)
-        return events
-
-    def _delta_events(self, chunk: WireChunk) -> list[ClientEvent]:
-        delta = chunk.choices[0].delta
-        events: list[ClientEvent] = []
-        if reasoning := delta.reasoning or delta.reasoning_content:
-            events.append(TextDelta(reasoning, "reasoning"))
-        if delta.content:
-            events.append(TextDelta(delta.content))
-        for call in delta.tool_calls or ():
-            function = call.function
-            if call.id is not None and function is not None and function.name:
-                events.append(ToolCallStarted(call.index, call.id, function.name))
-            if function is not None and function.arguments:
-                events.append(ToolArgumentsDelta(call.index, function.arguments))
-        if events and self.first_token is None:
-            self.first_token = time.monotonic()
-        return events
-
-    def finished(self) -> Finished:
-        """The last event: the server's figures, or what the client could see itself."""
-        counts = GenerationStats(
-            prompt_tokens=self.usage.prompt_tokens,
-            cached_tokens=details.cached_tokens if (details := self.usage.prompt_tokens_details) else 0,
-            completion_tokens=self.usage.completion_tokens,
-            reasoning_tokens=split.reasoning_tokens if (split := self.usage.completion_tokens_details) else 0,
-            **(self._measured() if self.stats is None else _told(self.stats)),
-        )
-        return Finished(self.reason, (), counts)
-
-    def _measured(self) -> dict[str, Any]:
-        now = time.monotonic()
-        first = self.first_token or now
-        return {
-            "prefill_seconds": first - self.started,
-            "decode_seconds": now - first,
-            "context_used": self.usage.total_tokens,
-        }
-
-
-def _told(stats: WireStats) -> dict[str, Any]:
-    return {
-        "passes": stats.passes,
-        "prefill_seconds": stats.time_to_first_token,
-        "decode_seconds": stats.decode_seconds,
-        "drafted_tokens": stats.drafted_tokens,
-        "verified_tokens": stats.verified_tokens,
-        "accepted_tokens": stats.accepted_tokens,
-        "verified_per_position": tuple(stats.verified_per_position),
-        "accepted_per_position": tuple(stats.accepted_per_position),
-        "context_used": stats.context_used,
-        "context_length": stats.context_length,
-    }
-
-
-async def _sse_data(response: httpx.Response) -> AsyncGenerator[str, None]:
-    """The data of each server-sent event; comments and other fields are skipped."""
-    lines: list[str] = []
-    async for line in response.aiter_lines():
-        if line.startswith("data:"):
-            lines.append(line[5:].removeprefix(" "))
-        elif not line and lines:
-            yield "\n".join(lines)
-            lines.clear()
+# ---- answers
 
 
 def _model_info(entry: WireModelEntry) -> ModelInfo:
@@ -367,9 +235,6 @@ def _model_info(entry: WireModelEntry) -> ModelInfo:
     return ModelInfo(id=entry.id, **facts.model_dump())
 
 
-# ---- errors
-
-
 async def _error_of(response: httpx.Response) -> DsparkError:
     content = await response.aread()
     try:
@@ -377,19 +242,4 @@ async def _error_of(response: httpx.Response) -> DsparkError:
     except ValidationError:
         text = content.decode("utf-8", "replace").strip()[:300]
         wire = WireError(message=f"The server answered {response.status_code}: {text or 'no reason given'}.")
-    return _to_error(wire, response.status_code)
-
-
-def _to_error(wire: WireError, status: int) -> DsparkError:
-    if wire.code == "context_length_exceeded" and wire.n_prompt_tokens is not None and wire.n_ctx is not None:
-        return ContextLengthError(wire.n_prompt_tokens, wire.n_ctx)
-    hint = wire.hint or ""
-    message = wire.message.removesuffix(hint).rstrip() or "The server gave no reason."
-    if status == 401:
-        return EngineUnavailableError(
-            "The server does not accept the API key.", hint="Set DSPARK_API_KEY to the key of that server."
-        )
-    kind: type[DsparkError] = UsageError if 400 <= status < 500 else DsparkError
-    error = kind(message, hint=hint)
-    error.code = wire.code or error.code
-    return error
+    return error_of_wire(wire, response.status_code)

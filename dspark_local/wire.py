@@ -1,7 +1,7 @@
 """What travels between server and client: the OpenAI chat schema, plus one extension object named `dspark`.
 
 Standard clients ignore the extension; ours reads it. Unknown request fields are ignored, known ones are checked.
-Knows pydantic only: neither the engine nor HTTP.
+Knows pydantic and the words of events: neither the engine nor HTTP.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from dspark_local.events import DraftSource, SpeculationPhase
 
 MAX_MESSAGES = 4096
 MAX_STOP_STRINGS = 16
@@ -118,17 +120,36 @@ class WirePrefill(WireModel):
     cached: int = 0
 
 
+class WireSpeculation(WireModel):
+    """State of speculation as in events.SpeculationState; gain is absent until it has been measured."""
+
+    phase: SpeculationPhase = "off"
+    verified: float = 0.0
+    block_size: int = 0
+    gain: float | None = None
+
+
 class WireRound(WireModel):
-    """One target pass: draft tokens proposed, checked and kept, and the sequence's length after it."""
+    """One target pass: draft tokens proposed, checked and kept, and the sequence's length after it.
+
+    source says where the drafts came from; the seconds are those of drafting and of the rest of the round.
+    """
 
     drafted: int
     verified: int
     accepted: int
     context_used: int
+    source: DraftSource = "draft"
+    draft_seconds: float = 0.0
+    verify_seconds: float = 0.0
+    speculation_state: WireSpeculation | None = None
 
 
 class WireStats(WireModel):
-    """Figures of a finished answer; times in seconds, acceptance_per_position in 0..1 by place in the block."""
+    """Figures of a finished answer; times in seconds, acceptance_per_position in 0..1 by place in the block.
+
+    speculation is what was asked for, speculation_state how it fared.
+    """
 
     passes: int = 0
     time_to_first_token: float = 0.0
@@ -144,6 +165,7 @@ class WireStats(WireModel):
     context_used: int = 0
     context_length: int = 0
     speculation: str = "auto"
+    speculation_state: WireSpeculation | None = None
 
 
 class WireExtension(WireModel):

@@ -10,6 +10,7 @@ from typing import Any
 
 from dspark_local.errors import UsageError
 from dspark_local.events import Finished, GenerationStats, RoundDone
+from dspark_local.speculation_label import speculation_label
 
 
 def stats_object(stats: GenerationStats) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def summary(stats: GenerationStats) -> str:
         ("answer", f"{stats.completion_tokens:,} tokens in {stats.passes:,} passes"),
         ("speed", f"{stats.tokens_per_second:.1f} tokens/s, first token after {stats.prefill_seconds:.2f} s"),
         ("accepted length", f"{stats.accepted_length:.2f} tokens a pass"),
+        ("speculation", speculation_label(stats.speculation)),
     ]
     if stats.verified_tokens:
         share = stats.accepted_tokens / stats.verified_tokens
@@ -82,6 +84,9 @@ class TraceFile:
             "confidences": list(event.confidences),
             "verified": event.verified,
             "accepted": event.accepted,
+            "source": event.source,
+            "draft_seconds": event.draft_seconds,
+            "verify_seconds": event.verify_seconds,
         }
         try:
             self._stream.write(json.dumps(line) + "\n")

@@ -23,7 +23,7 @@ from dspark_local.errors import DsparkError
 from dspark_local.events import Event, Finished
 from dspark_local.server.faults import RequestFaultError, error_body, error_response, fault_of_validation, json_response
 from dspark_local.server.guard import Access, GuardMiddleware
-from dspark_local.server.openai_chat import AnswerBuilder, ChunkWriter, speculation_state, to_chat_request
+from dspark_local.server.openai_chat import AnswerBuilder, ChunkWriter, speculation_asked, to_chat_request
 from dspark_local.server.worker import EngineWorker, Job
 from dspark_local.wire import (
     WireChatRequest,
@@ -103,7 +103,7 @@ async def _chat_completions(request: Request) -> Response:
     info = worker.ready_info()
     wire = await _parse_body(request)
     chat_request = to_chat_request(wire, info)
-    speculation = speculation_state(chat_request, info)
+    speculation = speculation_asked(chat_request, info)
     job = worker.submit(chat_request)
     watcher = asyncio.create_task(_cancel_on_disconnect(request, job))
     try:

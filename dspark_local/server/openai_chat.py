@@ -15,6 +15,7 @@ from dspark_local.events import (
     GenerationStats,
     PrefillProgress,
     RoundDone,
+    SpeculationState,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallStarted,
@@ -45,6 +46,7 @@ from dspark_local.wire import (
     WirePrefill,
     WireReasoningTokens,
     WireRound,
+    WireSpeculation,
     WireStats,
     WireToolCall,
     WireToolCallDelta,
@@ -157,7 +159,7 @@ def _text(wire: WireMessage) -> str:
 # ---- answer
 
 
-def speculation_state(request: ChatRequest, info: ModelInfo) -> str:
+def speculation_asked(request: ChatRequest, info: ModelInfo) -> str:
     """How this request speculates, in the words of SpeculationSettings.parse; off without a draft."""
     settings = request.speculation
     if info.draft_block_size == 0:
@@ -196,7 +198,12 @@ def stats_of(stats: GenerationStats, speculation: str) -> WireStats:
         context_used=stats.context_used,
         context_length=stats.context_length,
         speculation=speculation,
+        speculation_state=_speculation_state(stats.speculation),
     )
+
+
+def _speculation_state(state: SpeculationState) -> WireSpeculation:
+    return WireSpeculation(phase=state.phase, verified=state.verified, block_size=state.block_size, gain=state.gain)
 
 
 def finish_reason(finished: Finished) -> WireFinishReason:
@@ -239,6 +246,10 @@ class ChunkWriter:
                     verified=event.verified,
                     accepted=event.accepted,
                     context_used=event.context_used,
+                    source=event.source,
+                    draft_seconds=event.draft_seconds,
+                    verify_seconds=event.verify_seconds,
+                    speculation_state=_speculation_state(event.speculation),
                 )
                 return [self._extra(WireExtension(round=figures))]
             case Finished():

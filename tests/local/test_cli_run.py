@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from dspark_local import cli
+from dspark_local.commands.report import TraceFile, summary
+from dspark_local.events import GenerationStats, RoundDone, SpeculationState
 from dspark_local.native import NativeBackend
 from tests.local.scripted import scripted_backend
 
@@ -99,11 +101,40 @@ def test_the_trace_has_one_line_a_round(terminal: Terminal, tmp_path: Path) -> N
     assert terminal("run", "12 * 7?", "--json", "--spec", "static:3", "--trace", str(trace)) == 0
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
     assert len(lines) == terminal.json["stats"]["passes"]
-    assert set(lines[0]) == {"position", "anchor", "draft_ids", "confidences", "verified", "accepted"}
+    figures = {"position", "anchor", "draft_ids", "confidences", "verified", "accepted"}
+    assert set(lines[0]) == figures | {"source", "draft_seconds", "verify_seconds"}
     assert lines[0]["position"] == terminal.json["stats"]["prompt_tokens"]
     assert lines[0]["anchor"] == terminal.json["token_ids"][0]
     assert all(len(line["confidences"]) == len(line["draft_ids"]) == 5 for line in lines[:-1])
     assert [line["verified"] for line in lines[:2]] == [3, 3]
+
+
+def test_the_trace_tells_where_drafts_came_from_and_what_they_cost(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    with TraceFile(path) as trace:
+        trace.write(RoundDone(7, 3, (1, 2), (0.9, 0.8), 2, 1, 9, "lookup", 0.25, 0.5))
+    assert json.loads(path.read_text()) == {
+        "position": 7,
+        "anchor": 3,
+        "draft_ids": [1, 2],
+        "confidences": [0.9, 0.8],
+        "verified": 2,
+        "accepted": 1,
+        "source": "lookup",
+        "draft_seconds": 0.25,
+        "verify_seconds": 0.5,
+    }
+
+
+def test_the_summary_says_how_speculation_fares() -> None:
+    fares = SpeculationState("on", verified=1.6, block_size=5, gain=0.18)
+    assert "\nspeculation      on, 2 of 5, +18 %\n" in summary(GenerationStats(speculation=fares))
+    assert "\nspeculation      off\n" in summary(GenerationStats())
+
+
+def test_json_carries_the_state_of_speculation(terminal: Terminal) -> None:
+    assert terminal("run", "12 * 7?", "--json", "--spec", "off") == 0
+    assert terminal.json["stats"]["speculation"]["phase"] == "off"
 
 
 def test_token_ids_from_a_file_are_the_whole_prompt(terminal: Terminal, tmp_path: Path) -> None:

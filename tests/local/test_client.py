@@ -8,14 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from dspark_local.client import EngineClient, RoundSummary
+from dspark_local.answer_stream import RoundSummary
+from dspark_local.client import EngineClient
 from dspark_local.errors import CheckpointError, ContextLengthError, DsparkError, EngineUnavailableError, UsageError
-from dspark_local.events import Finished, PrefillProgress, TextDelta
+from dspark_local.events import Finished, PrefillProgress, SpeculationState, TextDelta
 from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, SpeculationSettings, ToolCall
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.worker import EngineWorker
-from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend, slow_loader
+from tests.tui.fake_engine import ANSWER, FARES, REASONING, FakeBackend, slow_loader
 
 Connect = Callable[..., EngineClient]
 
@@ -101,11 +102,14 @@ async def test_a_chat_yields_prefill_text_rounds_and_figures(connect: Connect) -
     assert "".join(event.text for event in texts if event.channel == "reasoning") == REASONING
     assert "".join(event.text for event in texts if event.channel == "content") == ANSWER
     rounds = [event for event in events if isinstance(event, RoundSummary)]
-    assert rounds[0].accepted == 3
+    used = rounds[0].context_used
+    assert rounds[0] == RoundSummary(5, 4, 3, used, "draft", 0.001, 0.004, SpeculationState("on", 1.6, 5))
+    assert (rounds[3].source, rounds[3].speculation) == ("lookup", FARES)
     last = events[-1]
     assert isinstance(last, Finished)
     assert last.stats.passes == len(rounds)
     assert last.stats.accepted_length > 1
+    assert last.stats.speculation == FARES
     assert (last.stats.context_length, last.stats.context_used) == (2048, rounds[-1].context_used)
 
 
@@ -187,6 +191,13 @@ async def test_a_foreign_server_works_without_our_extension_or_figures() -> None
     assert isinstance(last, Finished)
     assert (last.stats.completion_tokens, last.stats.context_used, last.stats.passes) == (2, 5, 0)
     assert b"dspark" not in sent[0]
+
+
+async def test_a_round_that_tells_no_state_of_speculation_leaves_it_unknown() -> None:
+    round_ = '{"drafted":5,"verified":4,"accepted":3,"context_used":9}'
+    text = f'data: {{"choices":[],"dspark":{{"round":{round_}}}}}\n\ndata: [DONE]\n\n'
+    client = streaming(lambda request: httpx.Response(200, text=text))
+    assert await anext(client.chat(asks("x"))) == RoundSummary(5, 4, 3, 9, speculation=None)
 
 
 @pytest.mark.parametrize("garbage", ["not json", "[]", '{"choices": 3}'])

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
 from dspark_local.errors import CheckpointError, ContextLengthError
@@ -23,6 +23,7 @@ from dspark_local.events import (
     GenerationStats,
     PrefillProgress,
     RoundDone,
+    SpeculationState,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallStarted,
@@ -48,6 +49,8 @@ def accepted_length(tokens: int, passes: int) -> float:
 | auto | 3.4 |
 
 The output stays exactly the target's own: Grüße, 世界 and 🙂 included."""
+
+FARES = SpeculationState("on", verified=1.6, block_size=5, gain=0.18)
 
 DEMO = ModelInfo(
     id="dspark-demo",
@@ -116,7 +119,17 @@ class FakeBackend:
             accepted_total += max(len(block) - 1, 0)
             used = prompt_tokens + emitted
             yield RoundDone(
-                used, 1, (1,) * 5, (0.5,) * 5, verified=4, accepted=max(len(block) - 1, 0), context_used=used
+                used,
+                1,
+                (1,) * 5,
+                (0.5,) * 5,
+                verified=4,
+                accepted=max(len(block) - 1, 0),
+                context_used=used,
+                source="lookup" if passes % 4 == 0 else "draft",
+                draft_seconds=0.001,
+                verify_seconds=0.004,
+                speculation=FARES if passes > 1 else replace(FARES, gain=None),
             )
             if emitted >= len(pieces):
                 break
@@ -137,6 +150,7 @@ class FakeBackend:
             accepted_per_position=(passes, passes // 2),
             context_used=prompt_tokens + emitted,
             context_length=self.info.context_length,
+            speculation=FARES,
         )
         yield Finished(reason, tuple(range(emitted)), stats)
 

@@ -43,7 +43,7 @@ async def test_what_the_person_writes_is_never_read_as_markup(open_chat: Any) ->
 
 async def test_the_status_line_tells_model_speed_accepted_length_context_and_speculation(open_chat: Any) -> None:
     async with open_chat(size=(140, 30)) as chat:
-        await chat.until(lambda: "dspark-demo (demo model) │ context 0/2,048 (0%) │ speculation on" in chat.text())
+        await chat.until(lambda: "dspark-demo (demo model) │ context 0/2,048 (0%) │ spec on │" in chat.text())
         await chat.send("hello")
         await chat.answered()
         turn = chat.screen.conversation.turns[0]
@@ -52,6 +52,18 @@ async def test_the_status_line_tells_model_speed_accepted_length_context_and_spe
         used = chat.screen.meter.context_used
         assert used > 50
         await chat.until(lambda: f"context {used:,}/2,048 ({used / 2048:.0%})" in chat.text())
+        await chat.until(lambda: "│ spec on, 2 of 5, +18 % │" in chat.text())
+
+
+async def test_the_state_of_speculation_is_live_and_begins_anew_with_a_conversation(open_chat: Any) -> None:
+    async with open_chat(size=(140, 30)) as chat:
+        await chat.send("endless")
+        await chat.until(lambda: "│ spec on, 2 of 5, +18 % │" in chat.text())
+        assert chat.busy
+        await chat.pilot.press("escape")
+        await chat.answered()
+        await chat.pilot.press("ctrl+n")
+        await chat.until(lambda: "│ spec on │" in chat.text())
 
 
 async def test_esc_stops_the_answer_keeps_the_partial_text_and_marks_it(
@@ -301,4 +313,4 @@ async def test_a_long_list_streams_whole_and_in_order(open_chat: Any) -> None:
         assert chat.screen.conversation.last_answer == text
         markdown = chat.screen.query_one(StreamingMarkdown)
         await chat.until(lambda: chat.screen.query_one("StreamingMarkdown Markdown").source == text)
-        assert not markdown.query_one(".held").display
+        await chat.until(lambda: not markdown.query_one(".held").display)

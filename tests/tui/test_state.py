@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dspark_local.answer_stream import RoundSummary
 from dspark_local.backend import LoadProgress, ModelInfo
-from dspark_local.client import RoundSummary
-from dspark_local.events import Finished, GenerationStats, PrefillProgress, TextDelta
+from dspark_local.events import Finished, GenerationStats, PrefillProgress, SpeculationState, TextDelta
 from dspark_tui.conversation import Conversation
 from dspark_tui.meter import LiveMeter
 from dspark_tui.open_block import OpenBlockBuffer
@@ -123,6 +123,19 @@ def test_the_status_line_never_exceeds_its_width(width: int) -> None:
     if width >= 76:
         for figure in ("demo", "123.4 tok/s", "3.21 tok/pass", "412/2,048 (20%)", "spec"):
             assert figure in line
+
+
+def test_the_status_line_tells_how_speculation_fares_in_words_that_fit() -> None:
+    meter = LiveMeter(passes=3, tokens=9, context_used=412, tokens_per_second=123.4, accepted_length=3.21)
+    assert "│ spec on │" in status_line(DEMO, meter, thinking=True, width=140)
+    meter.take(RoundSummary(5, 4, 3, 412, speculation=SpeculationState("on", 1.6, 5, 0.18)))
+    assert "│ spec on, 2 of 5, +18 % │" in status_line(DEMO, meter, thinking=True, width=140)
+    assert status_line(DEMO, meter, thinking=True, width=76).endswith("│ spec on +18 %")
+    meter.take(RoundSummary(0, 0, 0, 413))  # a pass that tells nothing new
+    meter.take(RoundSummary(0, 0, 0, 414, speculation=SpeculationState("paused", 1.6, 5, -0.06)))
+    assert "│ spec paused: costs 6 % │" in status_line(DEMO, meter, thinking=True, width=140)
+    foreign = ModelInfo("big", 0, device="remote", dtype="")
+    assert "spec" not in status_line(foreign, LiveMeter(), thinking=False, width=140)
 
 
 def test_a_narrow_line_shortens_first_and_then_drops_the_least_important() -> None:

@@ -7,7 +7,8 @@ import logging
 import time
 from contextlib import aclosing
 
-from dspark_local.client import ClientEvent, EngineClient
+from dspark_local.answer_stream import ClientEvent
+from dspark_local.client import EngineClient
 from dspark_local.errors import DsparkError
 from dspark_local.events import Finished, TextDelta
 from dspark_local.request import ChatRequest

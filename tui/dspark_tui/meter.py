@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dspark_local.client import ClientEvent, RoundSummary
-from dspark_local.events import Finished, PrefillProgress, TextDelta, ToolCallStarted
+from dspark_local.answer_stream import ClientEvent, RoundSummary
+from dspark_local.events import Finished, PrefillProgress, SpeculationState, TextDelta, ToolCallStarted
 
 Phase = Literal["idle", "waiting", "reading", "thinking", "answering"]
 
@@ -18,6 +18,7 @@ class LiveMeter:
     """Figures shown while an answer streams and after it; `clock` gives seconds.
 
     tokens and passes count since the first token. A server that reports no passes leaves them at 0 until it ends.
+    speculation is None until a server tells; like the context figure it stays from answer to answer.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -30,6 +31,7 @@ class LiveMeter:
     tokens_per_second: float = 0.0
     accepted_length: float = 0.0
     thinking_seconds: float | None = None
+    speculation: SpeculationState | None = None
     _first_token_at: float | None = field(default=None, repr=False)
 
     def begin(self) -> None:
@@ -86,6 +88,7 @@ class LiveMeter:
         self.tokens += done.accepted + 1  # the target's own token comes with those it kept
         self.context_used = done.context_used
         self.accepted_length = self.tokens / self.passes
+        self.speculation = done.speculation or self.speculation
         if self._first_token_at is not None and (elapsed := self.clock() - self._first_token_at) > 0.2:
             self.tokens_per_second = self.tokens / elapsed
 

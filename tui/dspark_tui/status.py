@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dspark_local.backend import LoadProgress, ModelInfo
+from dspark_local.events import SpeculationState
+from dspark_local.speculation_label import speculation_label
 from dspark_tui.meter import LiveMeter
 
 SEPARATOR = " │ "
@@ -31,10 +33,11 @@ def status_line(info: ModelInfo | None, meter: LiveMeter, *, thinking: bool, wid
     context = context_label(meter.context_used, info.context_length)
     segments.append(Segment(f"context {context}", 9, f"ctx {context}"))
     if info.device != "remote":
-        state = "on" if info.draft_block_size else "off"
-        segments.append(Segment(f"speculation {state}", 5, f"spec {state}"))
-    state = "on" if thinking else "off"
-    segments += [Segment(f"thinking {state}", 4, f"think {state}"), Segment("F1 help", 1)]
+        # Before the first answer nothing is measured: all that is known is whether there is a draft.
+        state = meter.speculation or SpeculationState("on" if info.draft_block_size else "off")
+        segments.append(Segment(f"spec {speculation_label(state)}", 5, f"spec {speculation_label(state, brief=True)}"))
+    switch = "on" if thinking else "off"
+    segments += [Segment(f"thinking {switch}", 4, f"think {switch}"), Segment("F1 help", 1)]
     return fit(segments, width)
 
 

@@ -28,6 +28,7 @@ async def test_an_answer_that_is_not_streamed_carries_text_usage_and_figures(htt
     usage = answer["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
     assert answer["dspark"]["stats"]["accepted_length"] > 1
+    assert answer["dspark"]["stats"]["speculation_state"]["gain"] == 0.18
 
 
 async def test_a_stream_says_role_text_reason_and_done_in_order(http: httpx.AsyncClient) -> None:
@@ -59,11 +60,23 @@ async def test_the_extension_reports_prefill_rounds_and_final_figures(http: http
     extensions = [chunk["dspark"] for chunk in chunks if "dspark" in chunk]
     assert extensions[0]["prefill"]["total"] > 0
     rounds = [extension["round"] for extension in extensions if "round" in extension]
-    assert rounds[0] == {"drafted": 5, "verified": 4, "accepted": 3, "context_used": rounds[0]["context_used"]}
+    assert rounds[0] == {
+        "drafted": 5,
+        "verified": 4,
+        "accepted": 3,
+        "context_used": rounds[0]["context_used"],
+        "source": "draft",
+        "draft_seconds": 0.001,
+        "verify_seconds": 0.004,
+        "speculation_state": {"phase": "on", "verified": 1.6, "block_size": 5},  # nothing measured yet: no gain
+    }
+    assert rounds[1]["speculation_state"]["gain"] == 0.18
+    assert rounds[3]["source"] == "lookup"
     stats = extensions[-1]["stats"]
     assert stats["passes"] == len(rounds)
     assert stats["acceptance_per_position"][0] == 1.0
     assert (stats["context_length"], stats["speculation"]) == (2048, "auto")
+    assert stats["speculation_state"] == {"phase": "on", "verified": 1.6, "block_size": 5, "gain": 0.18}
 
 
 async def test_tool_calls_stream_as_deltas_and_join_to_json(http: httpx.AsyncClient) -> None:
