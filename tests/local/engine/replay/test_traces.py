@@ -11,7 +11,7 @@ T = 20_000
 
 
 @pytest.mark.parametrize(("workload", "tokens"), [("chat", 3.29), ("code", 4.55), ("math", 4.94)])
-def test_a_round_of_five_drafts_gives_as_many_tokens_as_its_kind_of_text_is_set_to(workload: str, tokens: float) -> None:
+def test_a_round_of_five_drafts_gives_the_tokens_its_text_is_set_to(workload: str, tokens: float) -> None:
     # Blocks overlap, so 20,000 starts weigh like 4,000 rounds: 0.03 tokens of standard error, 1 % of chat.
     assert 1 + acceptance_trace(workload, T, seed=1).accepted.mean() == pytest.approx(tokens, rel=0.03)
 
