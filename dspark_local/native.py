@@ -14,10 +14,13 @@ from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
 from dspark_local.demo import weights_path
 from dspark_local.engine.answer_text import AnswerText
 from dspark_local.engine.calibration import Calibration, load_calibration
-from dspark_local.engine.generate import Step, Task, check_prompt, generate
-from dspark_local.engine.scheduling import scheduler_for
+from dspark_local.engine.calibration_store import OnlineStore, draft_key, local_folder
+from dspark_local.engine.cost_store import CostStore
+from dspark_local.engine.generate import generate
 from dspark_local.engine.scoring import score_tokens
 from dspark_local.engine.session_pool import SessionPool
+from dspark_local.engine.speculation import Speculation
+from dspark_local.engine.task import Step, Task, check_prompt
 from dspark_local.errors import CheckpointError, ModelNotFoundError, OutOfMemoryError, UsageError
 from dspark_local.events import Event, Finished, FinishReason
 from dspark_local.protocols.chat_encoding import encode_chat_segments
@@ -25,7 +28,7 @@ from dspark_local.protocols.detokenize import IncrementalDetokenizer
 from dspark_local.protocols.output_parser import OutputParser
 from dspark_local.protocols.stop_strings import StopStrings
 from dspark_local.protocols.tokenizer import ChatTokenizer
-from dspark_local.request import ChatRequest, SamplingSettings, SpeculationSettings, TokenRequest
+from dspark_local.request import ChatRequest, SamplingSettings, TokenRequest
 from dspark_models import CheckpointError as ModelCheckpointError
 from dspark_models import Drafter, NotAModelError, Target, load_drafter, load_target
 
@@ -43,14 +46,14 @@ class NativeBackend:
         tokenizer: ChatTokenizer,
         info: ModelInfo,
         *,
-        calibration: Calibration | None = None,
+        speculation: Speculation | None = None,
         max_sequences: int = 2,
     ) -> None:
         self.info = info
         self.tokenizer = tokenizer
         self._target = target
         self._drafter = drafter
-        self._calibration = calibration or Calibration()
+        self._speculation = speculation or Speculation(drafter.block_size if drafter else 0, Calibration())
         self._end_ids = frozenset(tokenizer.eos_ids)
         self._pool = SessionPool(target, drafter, max_sequences)
 
@@ -92,7 +95,6 @@ class NativeBackend:
             drafter = load_drafter(draft_home, target, max_sequences=max_sequences)
         if drafter is None and draft_dir is not None:
             raise CheckpointError(f"{draft_dir} holds no DSpark draft.", hint="Leave --draft out to go without one.")
-        calibration = load_calibration(draft_home, drafter.block_size) if drafter is not None else None
         is_demo = model_dir.resolve() == weights_path().resolve()
         temperature, top_p = _recommended_sampling(model_dir)
         info = ModelInfo(
@@ -109,21 +111,20 @@ class NativeBackend:
             extra={} if drafter is not None else {"speculation": NO_DRAFT},
         )
         tokenizer = ChatTokenizer.load(model_dir)
-        return cls(target, drafter, tokenizer, info, calibration=calibration, max_sequences=max_sequences)
+        speculation = _speculation(model_dir, draft_home, info)
+        return cls(target, drafter, tokenizer, info, speculation=speculation, max_sequences=max_sequences)
 
     def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
         """See Backend."""
         prompt = self._encode(request)
         parser = OutputParser(request.thinking, tools=request.tools, extra_tokens=self.tokenizer.markup_spellings)
         answer = self._answer_text(request.sampling, parser)
-        task = self._task(prompt, request.sampling, request.speculation, answer)
-        return self._run(task, request.conversation_id, answer, cancelled)
+        return self._run(self._task(prompt, request, answer), request, answer, cancelled)
 
     def complete(self, request: TokenRequest, cancelled: Cancelled) -> Iterator[Event]:
         """See Backend. Markup tokens other than the end tokens appear in the text as they are spelled."""
         answer = self._answer_text(request.sampling, None)
-        task = self._task(request.prompt_ids, request.sampling, request.speculation, answer)
-        return self._run(task, request.conversation_id, answer, cancelled)
+        return self._run(self._task(request.prompt_ids, request, answer), request, answer, cancelled)
 
     def tokenize(self, text: str) -> list[int]:
         """See Backend."""
@@ -143,7 +144,8 @@ class NativeBackend:
                 session.close()
 
     def close(self) -> None:
-        """See Backend."""
+        """See Backend. What was learnt about speculation is kept for the next start."""
+        self._speculation.save()
         self._pool.close()
         del self._target, self._drafter, self._pool
 
@@ -160,30 +162,30 @@ class NativeBackend:
         detokenizer = IncrementalDetokenizer(self.tokenizer)
         return AnswerText(detokenizer, StopStrings(sampling.stop), parser, silent_ids=self._end_ids)
 
-    def _task(
-        self, prompt: Sequence[int], sampling: SamplingSettings, speculation: SpeculationSettings, answer: AnswerText
-    ) -> Task:
+    def _task(self, prompt: Sequence[int], request: ChatRequest | TokenRequest, answer: AnswerText) -> Task:
         check_prompt(prompt, self._target.vocab_size, self._target.context_length)
-        if self._drafter is None and speculation.mode in ("static", "threshold"):
+        mode = request.speculation.mode
+        if self._drafter is None and mode in ("static", "threshold"):
             raise UsageError(
-                f"Speculation {speculation.mode!r} needs a draft, and this model's directory holds none.",
+                f"Speculation {mode!r} needs a draft, and this model's directory holds none.",
                 hint="Use off or auto, or name the draft's directory with --draft.",
             )
-        return Task(
-            prompt,
-            sampling,
-            scheduler_for(speculation),
-            self._calibration,
-            end_ids=self._end_ids,
-            watch=answer.watch,
-        )
+        return Task(prompt, request.sampling, end_ids=self._end_ids, watch=answer.watch)
 
     def _run(
-        self, task: Task, conversation_id: str | None, answer: AnswerText, cancelled: Cancelled
+        self, task: Task, request: ChatRequest | TokenRequest, answer: AnswerText, cancelled: Cancelled
     ) -> Iterator[Event]:
         with _users_errors():
-            session = self._pool.session(conversation_id, drafting=task.scheduler.wants_draft())
-            for progress in generate(session, task, cancelled):
+            settings = request.speculation
+            costs = None
+            if settings.mode in ("auto", "ahead"):
+                costs = self._speculation.costs(lambda: self._pool.scratch(drafting=True))
+            session = self._pool.session(request.conversation_id, drafting=settings.mode != "off")
+            equipment = self._speculation.equip(session, settings, task.sampling.temperature, costs)
+            task = replace(
+                task, scheduler=equipment.scheduler, calibration=equipment.calibration, learn=equipment.learn
+            )
+            for progress in generate(session, task, cancelled, costs=costs):
                 if isinstance(progress, Step):
                     yield from answer.take()
                     if progress.round is not None:
@@ -193,6 +195,17 @@ class NativeBackend:
                     yield _finished(progress, answer)
                 else:
                     yield progress
+
+
+def _speculation(model_dir: Path, draft_home: Path, info: ModelInfo) -> Speculation:
+    """What is known on this computer about speculating with this pair, placed like this."""
+    block = info.draft_block_size
+    placement = f"{info.device}, {info.numerics}, {torch.get_num_threads()} threads, block {block}"
+    cost_store = CostStore(draft_key(model_dir), placement)
+    if not block:
+        return Speculation(0, Calibration(), cost_store=cost_store)
+    calibration = load_calibration(draft_home, block, local_folder(draft_home))
+    return Speculation(block, calibration, cost_store=cost_store, online_store=OnlineStore(draft_home, block))
 
 
 def _finished(done: Finished, answer: AnswerText) -> Finished:

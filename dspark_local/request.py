@@ -10,7 +10,7 @@ from dspark_local.errors import UsageError
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "latest_reminder"]
 ThinkingMode = Literal["chat", "thinking"]
-SpeculationMode = Literal["off", "static", "threshold", "auto"]
+SpeculationMode = Literal["off", "static", "threshold", "auto", "ahead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,16 @@ class SamplingSettings:
         return self.temperature == 0.0
 
 
+_BARE_MODES: tuple[SpeculationMode, ...] = ("off", "auto", "ahead")
+
+
 @dataclass(frozen=True, slots=True)
 class SpeculationSettings:
     """How many drafted tokens are verified in a round.
 
     off: none. static: always `draft_tokens` (at most the draft's block). threshold: the prefix before the first
-    confidence under `threshold`. auto: what the engine's policy decides.
+    confidence under `threshold`. auto: what pays by measured cost. ahead: auto with the number fixed two rounds before,
+    so that a pass need not wait for the confidences of its own block.
     """
 
     mode: SpeculationMode = "auto"
@@ -75,11 +79,12 @@ class SpeculationSettings:
 
     @classmethod
     def parse(cls, text: str) -> SpeculationSettings:
-        """`off`, `auto`, `static:K` (K from 0) or `threshold:P` (P from 0 to 1); UsageError otherwise."""
+        """`off`, `auto`, `ahead`, `static:K` (K from 0) or `threshold:P` (P from 0 to 1); UsageError otherwise."""
         mode, _, value = text.strip().partition(":")
         try:
-            if mode in ("off", "auto") and not value:
-                return cls(mode="off" if mode == "off" else "auto")
+            bare = next((name for name in _BARE_MODES if name == text.strip()), None)
+            if bare is not None:
+                return cls(mode=bare)
             if mode == "static" and int(value) >= 0:
                 return cls(mode="static", draft_tokens=int(value))
             if mode == "threshold" and 0.0 <= float(value) <= 1.0:
@@ -88,7 +93,7 @@ class SpeculationSettings:
             pass
         raise UsageError(
             f"Speculation {text!r} is not known.",
-            hint="Use off, auto, static:K (K drafted tokens a round) or threshold:P (P from 0 to 1).",
+            hint="Use off, auto, ahead, static:K (K drafted tokens a round) or threshold:P (P from 0 to 1).",
         )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
-from dspark_local.events import GenerationStats
+from dspark_local.events import GenerationStats, SpeculationState
+
+Clock = Callable[[], float]
+"""Seconds, from any start."""
 
 
 class Meter:
-    """Collects what GenerationStats reports. The clock starts when it is made."""
+    """Collects what GenerationStats reports. Time counts from when it is made."""
 
-    def __init__(self, prompt_tokens: int, context_length: int) -> None:
+    def __init__(self, prompt_tokens: int, context_length: int, clock: Clock) -> None:
         self.cached_tokens = 0
         self._prompt_tokens = prompt_tokens
         self._context_length = context_length
-        self._started = time.perf_counter()
+        self._clock = clock
+        self._started = clock()
         self._first_token: float | None = None
         self._passes = 0
         self._drafted = 0
@@ -23,7 +27,7 @@ class Meter:
 
     def first_token(self) -> None:
         """The prefill is over."""
-        self._first_token = time.perf_counter()
+        self._first_token = self._clock()
 
     def round(self, *, drafted: int, verified: int, accepted: int) -> None:
         """One target pass after the prefill."""
@@ -34,9 +38,9 @@ class Meter:
             for position in range(number):
                 counts[position] += 1
 
-    def stats(self, completion_tokens: int, context_used: int) -> GenerationStats:
+    def stats(self, completion_tokens: int, context_used: int, speculation: SpeculationState) -> GenerationStats:
         """Everything so far."""
-        now = time.perf_counter()
+        now = self._clock()
         first = self._first_token if self._first_token is not None else now
         return GenerationStats(
             prompt_tokens=self._prompt_tokens,
@@ -52,4 +56,5 @@ class Meter:
             accepted_per_position=tuple(self._accepted),
             context_used=context_used,
             context_length=self._context_length,
+            speculation=speculation,
         )

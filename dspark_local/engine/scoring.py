@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from dspark_local.engine.generate import check_ids
 from dspark_local.engine.session import Session
+from dspark_local.engine.task import check_ids
 from dspark_local.errors import ContextLengthError
 
 SCORE_CHUNK = 128

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dspark_local.engine.prompt_lookup import LookupTrust
 from dspark_models.protocols import DraftBlock, Drafter, DraftRequest, DraftSampler, LogitRows, Run, RunOutput, Target
 
 MAX_SNAPSHOTS = 4
@@ -30,6 +31,7 @@ class Session:
     def __init__(self, target: Target, drafter: Drafter | None = None) -> None:
         self.target = target
         self.drafter = drafter
+        self.lookup_trust = LookupTrust()
         self._ids: list[int] = []
         # The furthest position written since the caches were last whole. Rings lose an old row for every row written,
         # rejected drafts included, so what can be undone counts from here, not from the present length.
@@ -51,11 +53,6 @@ class Session:
     def length(self) -> int:
         """How many tokens the caches hold."""
         return len(self._ids)
-
-    @property
-    def longest_draft(self) -> int:
-        """The most drafts that a round can verify and still take back."""
-        return 0 if self.drafter is None else min(self.drafter.block_size, self.target.rewind_span)
 
     def reuse(self, prompt: Sequence[int]) -> int:
         """Undo whatever does not belong to prompt; returns how many of its tokens are cached, always less than all.
@@ -80,18 +77,6 @@ class Session:
         output = self._forward(ids, logits)
         self._observe(output.taps)
         self._ids.extend(ids)
-        return output.logits
-
-    def draft(self, anchor: int, sampler: DraftSampler) -> DraftBlock:
-        """Propose what follows `anchor`, the decided token after those in the caches. Needs a drafter."""
-        if self.drafter is None:
-            raise RuntimeError("this session has no drafter")
-        return self.drafter.draft([DraftRequest(self._draft_sequence, anchor, self.length, sampler)])[0]
-
-    def verify(self, ids: Sequence[int]) -> Tensor:
-        """Run the anchor and K undecided tokens; returns logits [K + 1, V] float32. `settle` must follow."""
-        output = self._forward(ids, "all")
-        self._unsettled = (list(ids), output.taps)
         return output.logits
 
     def settle(self, kept: int) -> None:
@@ -164,6 +149,38 @@ class Session:
     def _shorten(self, length: int) -> None:
         del self._ids[length:]
         self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.length <= length]
+
+
+def draft_together(requests: Sequence[tuple[Session, int, DraftSampler]]) -> list[DraftBlock]:
+    """One draft pass for several sessions of one drafter: (session, anchor, sampler) -> its block.
+
+    The anchor is the decided token after those in the caches.
+    """
+    drafter = requests[0][0].drafter
+    if drafter is None:
+        raise RuntimeError("this session has no drafter")
+    return drafter.draft(
+        [
+            DraftRequest(session._draft_sequence, anchor, session.length, sampler)
+            for session, anchor, sampler in requests
+        ]
+    )
+
+
+def verify_together(runs: Sequence[tuple[Session, Sequence[int]]]) -> list[Tensor]:
+    """One target pass over the anchor and K undecided tokens of several sessions; logits [K + 1, V] float32 each.
+
+    `settle` must follow on every session.
+    """
+    target = runs[0][0].target
+    for session, ids in runs:
+        session._reach = max(session._reach, session.length + len(ids))
+    outputs = target.forward(
+        [Run(session._target_sequence, torch.tensor(ids, dtype=torch.int64), "all") for session, ids in runs]
+    )
+    for (session, ids), output in zip(runs, outputs, strict=True):
+        session._unsettled = (list(ids), output.taps)
+    return [output.logits for output in outputs]
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

@@ -8,16 +8,28 @@ from tokenizers import Tokenizer
 from dspark_local.demo import weights_path
 from dspark_local.demo.heldout import held_out
 from dspark_local.demo.layout import prompt_of
-from dspark_local.engine.generate import Task, generate
-from dspark_local.engine.scheduling import Scheduler, scheduler_for
+from dspark_local.engine.generate import generate
+from dspark_local.engine.schedulers import scheduler_for
 from dspark_local.engine.session import Session
+from dspark_local.engine.step_costs import StepCosts
+from dspark_local.engine.task import Task
 from dspark_local.events import Finished
 from dspark_local.request import SamplingSettings, SpeculationSettings
 from dspark_models import load_drafter, load_target
 from dspark_models.protocols import Drafter, Target
 
 DOMAINS = ("chat", "math", "code", "story")
-SPECULATION = ("static:1", "static:2", "static:3", "static:4", "static:5", "threshold:0.5", "threshold:0.9", "auto")
+SPECULATION = (
+    "static:1",
+    "static:2",
+    "static:3",
+    "static:4",
+    "static:5",
+    "threshold:0.5",
+    "threshold:0.9",
+    "auto",
+    "ahead",
+)
 
 
 class Pair:
@@ -42,7 +54,10 @@ class Pair:
     @staticmethod
     def _run(session: Session, prompt: tuple[int, ...], tokens: int, speculation: str) -> tuple[tuple[int, ...], int]:
         session.clear()
-        scheduler: Scheduler = scheduler_for(SpeculationSettings.parse(speculation))
+        block = session.drafter.block_size if session.drafter is not None else 0
+        # Rows cost nearly nothing and the gate never closes, so that everything there is gets drafted and verified.
+        costs = StepCosts({1: 1.0, 25: 1.1}, {1: 0.01})
+        scheduler = scheduler_for(SpeculationSettings.parse(speculation), costs, block)
         sampling = SamplingSettings(temperature=0.0, max_tokens=tokens, ignore_eos=True)
         *_, last = generate(session, Task(prompt, sampling, scheduler))
         assert isinstance(last, Finished)

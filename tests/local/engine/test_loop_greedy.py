@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from dspark_local.engine.generate import Progress, Step, Task, generate
-from dspark_local.engine.scheduling import Off, Scheduler, Static, Survival, Threshold
-from dspark_local.engine.session import Session
+from dspark_local.engine.generate import generate
+from dspark_local.engine.scheduling import Off, Scheduler, Static, Threshold
+from dspark_local.engine.session import Session, verify_together
+from dspark_local.engine.task import Progress, Step, Task
 from dspark_local.errors import ContextLengthError, UsageError
 from dspark_local.events import Finished, PrefillProgress
 from dspark_local.request import SamplingSettings
 from tests.fakes import FakeTarget, fake_pair, whole_prefix
+from tests.local.engine.adaptive_rules import adaptive
 
 PROMPT = tuple(range(3, 30))
 
@@ -54,7 +56,9 @@ def test_plain_decoding_follows_the_model_one_token_a_pass() -> None:
     assert done.stats.accepted_length == 1.0
 
 
-@pytest.mark.parametrize("scheduler", [*(Static(k) for k in range(6)), Threshold(0.3), Threshold(0.7), Survival()])
+@pytest.mark.parametrize(
+    "scheduler", [*(Static(k) for k in range(6)), Threshold(0.3), Threshold(0.7), adaptive(), adaptive(ahead=True)]
+)
 def test_greedy_output_with_speculation_equals_greedy_output_without(scheduler: Scheduler) -> None:
     assert list(answer(scheduler).token_ids) == plain_reference(200)
 
@@ -204,7 +208,7 @@ def test_a_failure_between_verify_and_accept_leaves_a_usable_session() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(generate(session, Task(PROMPT, greedy(60), Static(5), watch=explode)))
-    session.verify([1, 2])
+    verify_together([(session, [1, 2])])
     done = finished(list(generate(session, Task(PROMPT, greedy(60), Static(5)))))
     assert list(done.token_ids) == plain_reference(60)
 

@@ -15,12 +15,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dspark_local.engine.generate import Step, Task, generate
-from dspark_local.engine.scheduling import Off, Scheduler, Static, Survival, Threshold
+from dspark_local.engine.generate import generate
+from dspark_local.engine.scheduling import Off, Scheduler, Static, Threshold
 from dspark_local.engine.session import Session
+from dspark_local.engine.task import Step, Task
 from dspark_local.request import SamplingSettings
 from dspark_models.protocols import DraftBlock, DraftRequest
 from tests.fakes import FakeDrafter, FakeTarget, fake_pair, last_token, random_table
+from tests.local.engine.adaptive_rules import adaptive
 from tests.local.engine.oracle import chi_square_p_value, expected_distribution
 
 Array = NDArray[Any]
@@ -84,7 +86,7 @@ CASES = [
     (Threshold(0.4), SamplingSettings(temperature=1.2, top_k=6, min_p=0.2, seed=4), FEW),
     (Off(), PLAIN, FEW),
     (Static(1), PLAIN, FEW),
-    (Survival(0.2), PLAIN, FEW),
+    (adaptive(3), PLAIN, FEW),
     (Static(3), SamplingSettings(temperature=0.7, seed=2), FEW),
     (Static(3), SamplingSettings(temperature=1.3, top_p=0.8, seed=3), FEW),
     (Static(3), SamplingSettings(repetition_penalty=1.5, presence_penalty=0.6, seed=5), FEW),
@@ -161,14 +163,11 @@ class CoinDrafter(FakeDrafter):
         return self.latest
 
 
-class Anticipating:
+class Anticipating(Scheduler):
     """Looks past the dip at one draft to the gain at two, through a door that a scheduler does not have."""
 
     def __init__(self, drafter: CoinDrafter) -> None:
         self.drafter = drafter
-
-    def wants_draft(self) -> bool:
-        return True
 
     def admits(self, confidences: Sequence[float]) -> bool:
         first, second = self.drafter.latest.confidences
@@ -177,11 +176,8 @@ class Anticipating:
         return len(confidences) <= rates.index(max(rates))
 
 
-class StopsAtTheFirstLoss:
+class StopsAtTheFirstLoss(Scheduler):
     """Algorithm 1 of the paper: walk while the rate grows."""
-
-    def wants_draft(self) -> bool:
-        return True
 
     def admits(self, confidences: Sequence[float]) -> bool:
         gain, best = 1.0, STEPS_PER_SECOND[0]

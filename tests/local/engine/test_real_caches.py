@@ -7,9 +7,10 @@ import random
 import pytest
 import torch
 
-from dspark_local.engine.generate import Task, generate
+from dspark_local.engine.generate import generate
 from dspark_local.engine.scheduling import Scheduler, Static, Threshold
 from dspark_local.engine.session import Session
+from dspark_local.engine.task import Task
 from dspark_local.events import Finished
 from dspark_local.request import SamplingSettings
 from dspark_models import Drafter, Target, load_drafter, load_target

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from dspark_local.engine.adaptive import Adaptive
 from dspark_local.engine.calibration import CALIBRATION_FILE, Calibration, load_calibration
-from dspark_local.engine.scheduling import Off, Static, Survival, Threshold, scheduler_for, verify_length
+from dspark_local.engine.schedulers import scheduler_for
+from dspark_local.engine.scheduling import Off, Scheduler, Static, Threshold, verify_length
+from dspark_local.engine.step_costs import StepCosts
 from dspark_local.errors import CheckpointError
 from dspark_local.request import SpeculationSettings
 
@@ -26,8 +29,8 @@ def test_static_verifies_its_count_at_most_the_block_and_the_limit() -> None:
 
 def test_off_verifies_nothing_and_wants_no_draft() -> None:
     assert verify_length(Off(), CONFIDENCES, 9) == 0
-    assert not Off().wants_draft()
-    assert not Static(0).wants_draft()
+    assert Off().choose_source((), 0) == "none"
+    assert Static(0).choose_source((), 0) == "none"
 
 
 def test_threshold_keeps_the_prefix_before_the_first_low_confidence() -> None:
@@ -36,18 +39,10 @@ def test_threshold_keeps_the_prefix_before_the_first_low_confidence() -> None:
     assert verify_length(Threshold(0.91), CONFIDENCES, 9) == 0
 
 
-def test_survival_multiplies_confidences() -> None:
-    assert verify_length(Survival(0.7), CONFIDENCES, 9) == 2
-    assert verify_length(Survival(0.25), CONFIDENCES, 9) == 4
-
-
 def test_a_scheduler_is_never_shown_a_later_slot_than_the_one_it_decides() -> None:
     shown: list[int] = []
 
-    class Watching:
-        def wants_draft(self) -> bool:
-            return True
-
+    class Watching(Scheduler):
         def admits(self, confidences: Sequence[float]) -> bool:
             shown.append(len(confidences))
             return len(confidences) < 3
@@ -57,10 +52,17 @@ def test_a_scheduler_is_never_shown_a_later_slot_than_the_one_it_decides() -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"), [("off", Off), ("static:3", Static), ("threshold:0.4", Threshold), ("auto", Survival)]
+    ("text", "kind"),
+    [("off", Off), ("static:3", Static), ("threshold:0.4", Threshold), ("auto", Adaptive), ("ahead", Adaptive)],
 )
 def test_every_mode_has_its_scheduler(text: str, kind: type) -> None:
-    assert isinstance(scheduler_for(SpeculationSettings.parse(text)), kind)
+    costs = StepCosts({1: 1.0, 6: 2.0}, {1: 0.1})
+    assert isinstance(scheduler_for(SpeculationSettings.parse(text), costs, 5), kind)
+
+
+def test_a_scheduler_that_weighs_costs_cannot_be_made_without_them() -> None:
+    with pytest.raises(ValueError, match="what passes cost"):
+        scheduler_for(SpeculationSettings.parse("auto"), None, 5)
 
 
 def test_calibration_divides_the_logit_by_its_positions_temperature() -> None:

@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from dspark_local.engine.generate import Task, generate
+from dspark_local.engine.generate import generate
 from dspark_local.engine.scheduling import Static
 from dspark_local.engine.session import MAX_SNAPSHOTS, Session
+from dspark_local.engine.task import Task
 from dspark_local.events import Finished
 from dspark_local.request import SamplingSettings
 from tests.fakes import FakeTarget, fake_pair

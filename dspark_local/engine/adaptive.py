@@ -1,0 +1,149 @@
+"""`auto`: speculation that is scheduled by measured cost and stops where it does not pay. One instance a conversation.
+
+A round goes like this. The gate of each source says whether it may draft. A source that is sure to lose (even a perfect
+block would not earn its rows) or likely to (foresight) is left alone before it costs anything; of the rest the more
+valuable one drafts. Then every draft is admitted by the long-run rate, slot by slot. Afterwards all of it learns from
+what the round took and brought.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from dspark_local.engine.foresight import Foresight
+from dspark_local.engine.gate import Allowance, Gate
+from dspark_local.engine.marginal_rate import LongRunRate, SlotMeans, admits, best_prefix
+from dspark_local.engine.prefix_schedule import STEPS_AHEAD
+from dspark_local.engine.scheduling import RoundOutcome, Scheduler
+from dspark_local.engine.step_costs import StepCosts
+from dspark_local.events import DraftSource, SpeculationState
+
+_LEAST_PROBE_LOSS = 0.02
+"""Of a plain round: no probe is free, or a source that breaks even would be probed without end."""
+
+_RECENT_ROUNDS = 12
+"""What the user is shown as the present number of drafts is the mean of about so many rounds."""
+
+_LEAST_VERIFIED = 0.05
+"""Mean drafts a round under which speculation is as good as paused: what probes alone verify."""
+
+
+class Adaptive(Scheduler):
+    """Schedules by `costs`, which whoever runs the rounds keeps true. block_size 0: no draft, only lookup.
+
+    With `ahead` the number of drafts verified is fixed by the block before the last one, by a search over all numbers,
+    so that a pass can be launched before its own block's confidences are known.
+    """
+
+    uses_lookup = True
+    weighs_costs = True
+
+    def __init__(self, costs: StepCosts, block_size: int, *, ahead: bool = False) -> None:
+        self.costs = costs
+        self.block_size = block_size
+        self._context = 0
+        self._rate = LongRunRate(costs.verify_seconds(1))
+        self._allowance = Allowance()
+        self._gates: dict[DraftSource, Gate] = {"draft": Gate(), "lookup": Gate()}
+        self._means: dict[DraftSource, SlotMeans] = {"draft": SlotMeans(), "lookup": SlotMeans()}
+        # Until blocks have been seen, drafting is taken to be worth twice what it costs.
+        self._foresight = Foresight(2.0 * costs.draft_seconds() / costs.verify_seconds(1))
+        self._source: DraftSource = "none"
+        self._is_probe = False
+        self._widths: deque[int] | None = deque([1] * STEPS_AHEAD, maxlen=STEPS_AHEAD) if ahead else None
+        self._verified = 0.0
+        self._rounds = 0
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second in the long run."""
+        return self._rate.tokens_per_second(self._row_seconds(1))
+
+    def _row_seconds(self, rows: int) -> float:
+        return self.costs.verify_seconds(rows, context=self._context)
+
+    def choose_source(self, lookup: Sequence[float], context: int) -> DraftSource:
+        """See Scheduler."""
+        self._context = context
+        self._is_probe = False
+        values = {source: self._expected_value(source, lookup) for source in self._gates}
+        best = max(values, key=lambda name: values[name])
+        self._source = best if values[best] > 0.0 else "none"
+        if self._source != "none":
+            loss = self._gates[self._source].plain_probe_loss(self._row_seconds(1))
+            if loss is not None and self._allowance.pay(loss):
+                self._source = "none"
+        elif self.block_size and self._allowance.pay(self._draft_probe_loss()):
+            self._source, self._is_probe = "draft", self._cannot_pay()
+        return self._source
+
+    def _expected_value(self, source: DraftSource, lookup: Sequence[float]) -> float:
+        """Tokens beyond plain decoding that drafting from a source is expected to bring, its own cost deducted."""
+        if not self._gates[source].is_open:
+            return 0.0
+        if source == "lookup":
+            return best_prefix(lookup, rate=self.rate, seconds=self._row_seconds)[0]
+        if not self.block_size or self._cannot_pay():
+            return 0.0
+        return self._foresight.expected() - self.rate * self.costs.draft_seconds(context=self._context)
+
+    def _cannot_pay(self) -> bool:
+        """Whether even a block that is kept whole would lose against plain decoding."""
+        plain, draft = self._row_seconds(1), self.costs.draft_seconds(context=self._context)
+        perfect, _ = best_prefix([1.0] * self.block_size, rate=1.0 / plain, seconds=self._row_seconds)
+        return perfect * plain <= draft
+
+    def _draft_probe_loss(self) -> float:
+        """Seconds that drafting a block and verifying at least its first token is expected to lose."""
+        plain = self._row_seconds(1)
+        draft = self.costs.draft_seconds(context=self._context)
+        row = self._row_seconds(2) - plain
+        foreseen = draft - self._foresight.expected() / self.rate
+        if self._cannot_pay():  # then nothing of a block would be verified of its own accord
+            foreseen = draft + row - self._means["draft"].first * plain
+        return max(foreseen, _LEAST_PROBE_LOSS * plain)
+
+    def admits(self, confidences: Sequence[float]) -> bool:
+        """See Scheduler. A probe verifies its first draft whatever is said of it, so that the curve stays true."""
+        if self._is_probe and len(confidences) == 1:
+            return True
+        if self._widths is not None and self._source == "draft":
+            return len(confidences) <= self._widths[0]
+        later = self._means[self._source].after(len(confidences) - 1) if self._source != "none" else ()
+        return admits(confidences, later, rate=self.rate, seconds=self._row_seconds)
+
+    def observe(self, outcome: RoundOutcome) -> None:
+        """See Scheduler."""
+        self._context = outcome.context
+        seconds = outcome.draft_seconds + outcome.verify_seconds
+        plain = self._row_seconds(1)
+        self._rounds += 1
+        self._verified += (outcome.verified - self._verified) / min(self._rounds, _RECENT_ROUNDS)
+        if outcome.source == "draft":
+            value, width = best_prefix(outcome.confidences, rate=self.rate, seconds=self._row_seconds)
+            if self._widths is not None:
+                self._widths.append(width)
+            self._foresight.note_block(outcome.confidences, outcome.tokens, agreed=outcome.agreed, value=value)
+        else:
+            self._foresight.note_plain(outcome.tokens)
+        if outcome.source != "none":
+            self._means[outcome.source].note(outcome.confidences)
+        if outcome.sequences == 1:  # a shared pass says nothing of what this conversation alone would take
+            self._rate.note(outcome.tokens, seconds)
+            self._allowance.earn(seconds)
+            for source, gate in self._gates.items():
+                if source == outcome.source:
+                    gate.note_drafted(outcome.tokens, seconds, plain)
+                elif outcome.source == "none":
+                    gate.note_plain()
+
+    @property
+    def state(self) -> SpeculationState:
+        """See Scheduler. Where drafts cannot pay, the gain is what a perfect first draft would make of it."""
+        gain = max(self._gates.values(), key=lambda gate: gate.rounds).last_gain
+        is_on = self._verified >= _LEAST_VERIFIED
+        if self.block_size and not is_on and self._cannot_pay():
+            drafted = self.costs.draft_seconds(context=self._context) + self._row_seconds(2)
+            gain = 2.0 * self._row_seconds(1) / drafted - 1.0
+        return SpeculationState("on" if is_on else "paused", self._verified, self.block_size, gain)

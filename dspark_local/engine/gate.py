@@ -1,0 +1,107 @@
+"""The honest gate: drafts from a source run only while measured rounds say that they make this conversation faster.
+
+It compares two measured quantities: seconds per token of rounds that drafted, and seconds of a round that did not,
+which decides exactly one token. Rounds of both kinds alternate in time, so a machine that slows down slows both.
+
+Open, an occasional plain round keeps the comparison alive. Closed, an occasional drafted round asks whether it would
+pay by now. What such probes are expected to lose is paid from an allowance, a small share of all time spent so far.
+Two thresholds, and ever more rounds asked for after every closing, keep it from flapping. Utility-driven speculation
+of this kind: Cascade (MoE serving, 2025).
+"""
+
+from __future__ import annotations
+
+import math
+
+PROBE_SHARE = 0.01
+CLOSE_BELOW = -0.01
+OPEN_ABOVE = 0.02
+LEAST_ROUNDS = 6.0
+"""Drafted rounds behind a judgement; older ones count less and less, so this is an effective number."""
+
+_MOST_ROUNDS = 40.0
+_FORGET = 1.0 / 64.0
+_STALE_PLAIN_ROUNDS = 24
+
+
+class Allowance:
+    """Seconds that probes may lose: PROBE_SHARE of the time spent, the probes' own included."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def earn(self, seconds: float) -> None:
+        """A round took `seconds`."""
+        self._seconds += PROBE_SHARE * seconds
+
+    def pay(self, loss: float) -> bool:
+        """Whether a probe that is expected to lose this many seconds may run; it is then paid for."""
+        if loss > self._seconds:
+            return False
+        self._seconds -= loss
+        return True
+
+
+class Gate:
+    """Judges one source of drafts in one conversation. Seconds in, decisions out; no clock of its own.
+
+    last_gain is the latest gain that was measured; it outlives a closing.
+    """
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.last_gain: float | None = None
+        self._needed = LEAST_ROUNDS
+        self._since_plain = 0
+        self._forget_everything()
+
+    def _forget_everything(self) -> None:
+        self._tokens = self._seconds = self._rounds = self._squares = 0.0
+
+    @property
+    def rounds(self) -> float:
+        """How many drafted rounds the figures rest on, older ones counting less."""
+        return self._rounds
+
+    def gain(self, plain_seconds: float) -> float | None:
+        """Speed of drafted rounds relative to plain ones minus 1; None before LEAST_ROUNDS of them."""
+        if self._rounds < LEAST_ROUNDS or self._seconds <= 0.0:
+            return None
+        return self._tokens / self._seconds * plain_seconds - 1.0
+
+    def plain_probe_loss(self, plain_seconds: float) -> float | None:
+        """Seconds that a round without drafts is expected to lose, when one is due to keep the comparison alive."""
+        gain = self.gain(plain_seconds)
+        if not self.is_open or gain is None or self._since_plain < _STALE_PLAIN_ROUNDS:
+            return None
+        return plain_seconds * max(gain, 0.0) / (1.0 + max(gain, 0.0))
+
+    def note_plain(self) -> None:
+        """A round of this conversation ran without drafts."""
+        self._since_plain = 0
+
+    def note_drafted(self, tokens: int, seconds: float, plain_seconds: float) -> None:
+        """A round drafted from this source and decided `tokens`, drafting included in its seconds."""
+        self._since_plain += 1
+        keep = 1.0 - _FORGET
+        self._tokens = keep * self._tokens + tokens
+        self._squares = keep * self._squares + tokens * tokens
+        self._seconds = keep * self._seconds + seconds
+        self._rounds = keep * self._rounds + 1.0
+        self._judge(plain_seconds)
+
+    def _judge(self, plain_seconds: float) -> None:
+        gain = self.gain(plain_seconds)
+        if gain is None:
+            return
+        self.last_gain = gain
+        # What varies is the number of tokens a round; the doubt in the gain is its standard error.
+        mean = self._tokens / self._rounds
+        variance = max(self._squares / self._rounds - mean * mean, 0.0)
+        doubt = (1.0 + gain) * math.sqrt(variance / self._rounds) / mean
+        if self.is_open and gain + doubt < CLOSE_BELOW:
+            self.is_open = False
+            self._needed = min(2.0 * self._needed, _MOST_ROUNDS)
+            self._forget_everything()
+        elif not self.is_open and self._rounds >= self._needed and gain - 0.5 * doubt > OPEN_ABOVE:
+            self.is_open = True

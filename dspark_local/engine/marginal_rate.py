@@ -1,0 +1,94 @@
+"""The long-run rule: a draft is worth its row while it brings tokens faster than the answer grows anyway.
+
+With g tokens a second in the long run, a second of pass time must bring g tokens. So draft j is verified while its
+survival a_j is above g times the seconds its row adds (renewal reward; one number, learned as it goes). Where the curve
+has steps, rows beyond the next one are looked at too, with the mean confidence of their slots in place of the unknown
+one: nothing of this block beyond the slot in question enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+_HORIZON = 1.0 / 96.0
+_PRIOR_ROUNDS = 12.0
+
+RowSeconds = Callable[[int], float]
+"""rows -> seconds of a target pass."""
+
+
+class LongRunRate:
+    """Tokens a second of the rounds so far, the latest about HORIZON counting; starts from plain decoding's."""
+
+    def __init__(self, plain_seconds: float) -> None:
+        self._tokens = _PRIOR_ROUNDS
+        self._seconds = _PRIOR_ROUNDS * plain_seconds
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """A round decided `tokens` in `seconds`."""
+        self._tokens += tokens - _HORIZON * self._tokens
+        self._seconds += seconds - _HORIZON * self._seconds
+
+    def tokens_per_second(self, plain_seconds: float) -> float:
+        """The rate, never below that of plain decoding, which is always to be had."""
+        return max(self._tokens / self._seconds, 1.0 / plain_seconds)
+
+
+class SlotMeans:
+    """Mean calibrated confidence of every slot, over the blocks seen: what to expect of a slot not yet looked at."""
+
+    def __init__(self) -> None:
+        self._means: list[float] = []
+
+    def note(self, confidences: Sequence[float]) -> None:
+        """A block was drafted."""
+        for slot, confidence in enumerate(confidences):
+            if slot == len(self._means):
+                self._means.append(confidence)
+            self._means[slot] += 0.05 * (confidence - self._means[slot])
+
+    @property
+    def first(self) -> float:
+        """Mean of the first slot, 1 before any block."""
+        return self._means[0] if self._means else 1.0
+
+    def after(self, slot: int) -> Sequence[float]:
+        """Means of the slots behind `slot`."""
+        return self._means[slot + 1 :]
+
+
+def admits(
+    confidences: Sequence[float], later: Sequence[float], *, rate: float, seconds: RowSeconds, rows: int = 1
+) -> bool:
+    """Whether the last slot of confidences is worth its row, or the first of several rows that together are.
+
+    later are expected confidences of the slots behind it; rows the pass has without any draft of this block.
+    """
+    survival = 1.0
+    for confidence in confidences:
+        survival *= confidence
+    have = rows + len(confidences) - 1
+    value = survival - rate * (seconds(have + 1) - seconds(have))
+    if value > 0.0:
+        return True
+    for further, confidence in enumerate(later, start=2):
+        survival *= confidence
+        value += survival - rate * (seconds(have + further) - seconds(have + further - 1))
+        if value > 0.0:
+            return True
+    return False
+
+
+def best_prefix(confidences: Sequence[float], *, rate: float, seconds: RowSeconds) -> tuple[float, int]:
+    """(what the best prefix of a block brings above plain decoding, in tokens at `rate`; its length), 0 for none.
+
+    All confidences are looked at, so this may weigh sources and judge what is over, never admit a drawn token.
+    """
+    best, length = 0.0, 0
+    value, survival = 0.0, 1.0
+    for slot, confidence in enumerate(confidences):
+        survival *= confidence
+        value += survival - rate * (seconds(slot + 2) - seconds(slot + 1))
+        if value > best:
+            best, length = value, slot + 1
+    return best, length
