@@ -1,0 +1,54 @@
+"""Collecting rounds for a calibration: the engine answers prompts with every draft verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from dspark_local.backend import Cancelled
+from dspark_local.engine.reliability import PlayedRound, known_positions
+from dspark_local.events import RoundDone
+from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, SpeculationSettings
+
+if TYPE_CHECKING:
+    from dspark_local.native import NativeBackend
+
+OnRounds = Callable[[int], None]
+"""Told how many rounds there are, after each one."""
+
+
+def play(
+    backend: NativeBackend,
+    prompts: Iterable[tuple[int, str]],
+    *,
+    temperature: float,
+    wanted: int,
+    max_tokens: int,
+    cancelled: Cancelled = lambda: False,
+    on_rounds: OnRounds = lambda count: None,
+) -> list[PlayedRound]:
+    """Rounds at one sampling temperature, until there are `wanted`, the prompts end or it is cancelled.
+
+    prompts are (number, text); the number is kept in the rounds, so a prompt that is asked again keeps its number. The
+    backend needs a draft. The answer that is under way when there are enough is cut short.
+    """
+    end_ids = frozenset(backend.tokenizer.eos_ids)
+    block_size = backend.info.draft_block_size
+    speculation = SpeculationSettings(mode="static", draft_tokens=block_size)
+    rounds: list[PlayedRound] = []
+    for turn, (number, text) in enumerate(prompts):
+        if cancelled() or len(rounds) >= wanted:
+            break
+        request = ChatRequest(
+            messages=(ChatMessage("user", text),),
+            sampling=SamplingSettings(temperature=temperature, max_tokens=max_tokens, seed=turn),
+            speculation=speculation,
+        )
+        for event in backend.chat(request, lambda: cancelled() or len(rounds) >= wanted):
+            if isinstance(event, RoundDone) and event.source == "draft" and event.verified:
+                # What prompt lookup adds behind the block is none of the draft's.
+                own = min(event.verified, block_size)
+                known = known_positions(event.draft_ids, own, end_ids)
+                rounds.append(PlayedRound(event.confidences[:block_size], known, min(event.accepted, own), number))
+                on_rounds(len(rounds))
+    return rounds
