@@ -9,15 +9,20 @@ import torch
 
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.config import DeepseekV4Config
-from dspark_models.deepseek_v4.inventory import check_tensors, draft_tensors, target_tensors
+from dspark_models.deepseek_v4.inventory import check_tensors, draft_tensors, is_draft, mtp_tensors, target_tensors
+from dspark_models.deepseek_v4.taps import mean_taps
 from dspark_models.deepseek_v4.target import DeepseekV4Target
 from dspark_models.dspark.v4_drafter import V4Drafter
 from dspark_models.errors import CheckpointError
 from dspark_models.experts import MappedExpertStore
+from dspark_models.mtp.mtp_drafter import MtpDrafter, mtp_taps
 from dspark_models.numerics import Numerics
 
 DEFAULT_CONTEXT = 32_768
 """Tokens of context when nobody asks for another number and the model allows as many."""
+
+MTP_BLOCK_SIZE = 3
+"""Drafts a round of a plain MTP module, which was trained for one; each costs a pass of its block and of the head."""
 
 LOAD_OVERHEAD_BYTES = 512 * 2**20
 """Peak memory of loading and of one short pass stays under the files' size plus this: the interpreter, torch, caches
@@ -75,7 +80,7 @@ def load_target(
     """
     checkpoint = Checkpoint.open(path)
     config = DeepseekV4Config.parse(checkpoint.config)
-    own = {name: info for name, info in checkpoint.tensors.items() if not name.startswith("mtp.")}
+    own = {name: info for name, info in checkpoint.tensors.items() if not is_draft(name)}
     check_tensors(target_tensors(config), own)
     place = _device(device)
     arithmetic = numerics if numerics is not None else Numerics.for_dtype(dtype, place)
@@ -110,30 +115,37 @@ def _fits_on_device(device: torch.device, nbytes: int) -> bool:
     return nbytes + _VRAM_RESERVE_BYTES <= free
 
 
-def load_drafter(path: Path, target: DeepseekV4Target, *, max_sequences: int = 2) -> V4Drafter | None:
-    """Open the DSpark draft in a checkpoint directory, the target's own or a separate one; None if it holds none.
+def load_drafter(path: Path, target: DeepseekV4Target, *, max_sequences: int = 2) -> V4Drafter | MtpDrafter | None:
+    """Open the draft in a checkpoint directory, the target's own or a separate one; None if it holds none.
 
-    A plain MTP module (the preview's `mtp.0` with e_proj) is not a DSpark draft. Raises NotAModelError and
-    CheckpointError, also when the draft belongs to a target of other sizes.
+    The tensors tell the kind: DSpark, DFlash (DSpark without one head or both), or the preview's plain MTP module. The
+    target taps what the last loaded draft reads. Raises NotAModelError and CheckpointError, also when the draft belongs
+    to a target of other sizes.
     """
     checkpoint = Checkpoint.open(path)
-    own = {name: info for name, info in checkpoint.tensors.items() if name.startswith("mtp.")}
+    own = {name: info for name, info in checkpoint.tensors.items() if is_draft(name)}
     # Counting stages is safest: num_nextn_predict_layers says 1 while three are in the file.
     stages = len({name.split(".")[1] for name in own})
     config = DeepseekV4Config.parse(checkpoint.config)
-    if not stages or config.dspark is None or "mtp.0.e_proj.weight" in own:
+    is_mtp = "mtp.0.e_proj.weight" in own
+    if not stages or (config.dspark is None and not is_mtp):
         return None
-    ours, theirs = target.config, config
-    shared = ("vocab_size", "hidden_size", "hc_mult", "sliding_window", "num_hidden_layers")
-    for name in shared:
+    _check_same_sizes(target.config, config)
+    check_tensors(mtp_tensors(config) if is_mtp else draft_tensors(config, stages, own), own)
+    fits = _fits_on_device(target.torch_device, sum(info.nbytes for info in own.values()))
+    store = MappedExpertStore(checkpoint, target.torch_device, fits)
+    if is_mtp:
+        target.taps = mtp_taps(config.num_hidden_layers)
+        return MtpDrafter(checkpoint, target, store, block_size=MTP_BLOCK_SIZE, max_sequences=max_sequences)
+    assert config.dspark is not None
+    target.taps = mean_taps(config.dspark.target_layer_ids)
+    return V4Drafter(checkpoint, target, config.dspark, stages, store, max_sequences=max_sequences)
+
+
+def _check_same_sizes(ours: DeepseekV4Config, theirs: DeepseekV4Config) -> None:
+    for name in ("vocab_size", "hidden_size", "hc_mult", "sliding_window", "num_hidden_layers"):
         if getattr(ours, name) != getattr(theirs, name):
             raise CheckpointError(
                 f"The draft's {name} is {getattr(theirs, name)}, the target's is {getattr(ours, name)}.",
                 hint="Give the draft that was trained for this target.",
             )
-    check_tensors(draft_tensors(config, stages), own)
-    target.tapped_layers = config.dspark.target_layer_ids
-    store = MappedExpertStore(
-        checkpoint, target.torch_device, _fits_on_device(target.torch_device, sum(i.nbytes for i in own.values()))
-    )
-    return V4Drafter(checkpoint, target, config.dspark, stages, store, max_sequences=max_sequences)

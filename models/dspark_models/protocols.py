@@ -73,12 +73,17 @@ class Target(Protocol):
 
 
 class DraftRequest(NamedTuple):
-    """Draft after `anchor`, the last decided token, which stands at `position` and is not in the target's cache."""
+    """Draft after `anchor`, the last decided token, which stands at `position` and is not in the target's cache.
+
+    length is how many drafts are wanted, 0 for the drafter's own block size. A block is never longer than a verify
+    pass can take back, so fewer may come.
+    """
 
     sequence: int
     anchor: int
     position: int
     sampler: DraftSampler
+    length: int = 0
 
 
 class DraftBlock(NamedTuple):

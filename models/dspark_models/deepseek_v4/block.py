@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dspark_kernels.hyper_connection import HyperConnectionWeights, read_streams, write_streams
+from dspark_kernels.hyper_connection import HyperConnectionWeights, StreamMix, read_streams, write_streams
 from dspark_kernels.rms_norm import rms_norm
 from dspark_models.checkpoint import Checkpoint
 from dspark_models.deepseek_v4.config import DeepseekV4Config
@@ -44,9 +44,17 @@ class ResidualBlock:
         streams = self._sub_layer(streams, self.hc_attn, self.attn_norm, attend)
         return self._sub_layer(streams, self.hc_ffn, self.ffn_norm, lambda x: self.moe(x, token_ids))
 
+    def attention_input(self, streams: Tensor) -> Tensor:
+        """streams [N, S, D] -> what `attend` would be handed, [N, D]: all that a cache row depends on."""
+        return self._read(streams, self.hc_attn, self.attn_norm)[0]
+
     def _sub_layer(
         self, streams: Tensor, weights: HyperConnectionWeights, norm: Tensor, apply: Callable[[Tensor], Tensor]
     ) -> Tensor:
+        x, mix = self._read(streams, weights, norm)
+        return write_streams(apply(x), streams, mix)
+
+    def _read(self, streams: Tensor, weights: HyperConnectionWeights, norm: Tensor) -> tuple[Tensor, StreamMix]:
         config = self.config
         mixed, mix = read_streams(streams, weights, config.hc_sinkhorn_iters, config.hc_eps, config.rms_norm_eps)
-        return write_streams(apply(rms_norm(mixed, norm, config.rms_norm_eps)), streams, mix)
+        return rms_norm(mixed, norm, config.rms_norm_eps), mix

@@ -57,7 +57,10 @@ _QUANTIZATION: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class DSparkSettings:
-    """The draft's fields: drafts a round, Markov rank, noise token, tapped target layers (0-based, their outputs)."""
+    """The draft's fields: drafts a round, Markov rank, noise token, tapped target layers (0-based, their outputs).
+
+    A Markov rank of 0 stands for a draft without that head.
+    """
 
     block_size: int
     markov_rank: int
@@ -264,7 +267,7 @@ class _Parser:
             raise self.fail(f"field dspark_target_layer_ids is {ids!r}, layers from 0 to {layers - 1} were expected.")
         return DSparkSettings(
             self.positive("dspark_block_size"),
-            self.positive("dspark_markov_rank"),
+            self.take("dspark_markov_rank", int, 0),
             self.take("dspark_noise_token_id", int),
             tuple(ids),
         )

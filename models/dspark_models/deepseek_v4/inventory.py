@@ -6,12 +6,12 @@ are those of the released files: no `model.` prefix, quantised weights have a si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dspark_kernels.fp4 import GROUP
 from dspark_kernels.fp8 import BLOCK
-from dspark_models.checkpoint import TensorInfo
+from dspark_models.checkpoint import Checkpoint, TensorInfo
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.errors import CheckpointError
 
@@ -22,6 +22,7 @@ SCALES = ("F8_E8M0",)
 # -Base checkpoints keep FP8 experts with float32 block scales.
 BLOCK_SCALES = ("F8_E8M0", "F32")
 _MAX_LISTED = 5
+_ONE_RELEASE = "The files are not all of one release of this model: download them again."
 
 
 class TensorSpec(NamedTuple):
@@ -128,10 +129,24 @@ def target_tensors(config: DeepseekV4Config) -> Iterator[TensorSpec]:
         yield from _compressed_attention(config, layer, f"{prefix}.attn")
 
 
-def draft_tensors(config: DeepseekV4Config, stages: int) -> Iterator[TensorSpec]:
-    """Every tensor of a DSpark module with `stages` blocks; embedding and head are the target's."""
+def is_draft(name: str) -> bool:
+    """True for tensors that belong to a draft, of whatever kind."""
+    return name.startswith("mtp.")
+
+
+def draft_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of all tensors of the draft in a checkpoint."""
+    return sum(info.nbytes for name, info in checkpoint.tensors.items() if is_draft(name))
+
+
+def draft_tensors(config: DeepseekV4Config, stages: int, found: Collection[str]) -> Iterator[TensorSpec]:
+    """Every tensor of a DSpark or DFlash module with `stages` blocks; embedding and head are the target's.
+
+    Of the Markov head and the confidence head each is there as a whole or not at all, which the names in `found` tell.
+    CheckpointError for a Markov head whose rank config.json does not give.
+    """
     assert config.dspark is not None, "draft_tensors needs the dspark_* fields"
-    hidden, rank, vocab = config.hidden_size, config.dspark.markov_rank, config.vocab_size
+    hidden, vocab = config.hidden_size, config.vocab_size
     for stage in range(stages):
         yield from _block(config, f"mtp.{stage}", is_hash_routed=False)
     yield from _linear(config, "mtp.0.main_proj", hidden, hidden * len(config.dspark.target_layer_ids))
@@ -139,9 +154,29 @@ def draft_tensors(config: DeepseekV4Config, stages: int) -> Iterator[TensorSpec]
     last = f"mtp.{stages - 1}"
     yield TensorSpec(f"{last}.norm.weight", (hidden,), FLOATS)
     yield from _hyper_connection(config, f"{last}.hc_head", config.hc_mult, 1)
-    yield TensorSpec(f"{last}.markov_head.markov_w1.weight", (vocab, rank), FLOATS)
-    yield TensorSpec(f"{last}.markov_head.markov_w2.weight", (vocab, rank), FLOATS)
-    yield TensorSpec(f"{last}.confidence_head.proj.weight", (1, hidden + rank), FLOATS)
+    markov, confidence = f"{last}.markov_head.", f"{last}.confidence_head."
+    rank = 0
+    if any(name.startswith(markov) for name in found):
+        rank = config.dspark.markov_rank
+        if not rank:
+            raise CheckpointError(
+                "The draft has a Markov head, but config.json has no dspark_markov_rank.", hint=_ONE_RELEASE
+            )
+        yield TensorSpec(f"{markov}markov_w1.weight", (vocab, rank), FLOATS)
+        yield TensorSpec(f"{markov}markov_w2.weight", (vocab, rank), FLOATS)
+    if any(name.startswith(confidence) for name in found):
+        yield TensorSpec(f"{confidence}proj.weight", (1, hidden + rank), FLOATS)
+
+
+def mtp_tensors(config: DeepseekV4Config) -> Iterator[TensorSpec]:
+    """Every tensor of the preview's plain MTP module; embedding and head are the target's."""
+    hidden = config.hidden_size
+    yield from _block(config, "mtp.0", is_hash_routed=False)
+    for projection in ("e_proj", "h_proj"):
+        yield from _linear(config, f"mtp.0.{projection}", hidden, hidden)
+    for norm in ("enorm", "hnorm", "norm"):
+        yield TensorSpec(f"mtp.0.{norm}.weight", (hidden,), FLOATS)
+    yield from _hyper_connection(config, "mtp.0.hc_head", config.hc_mult, 1)
 
 
 def _listing(names: Iterable[str]) -> str:
@@ -154,20 +189,21 @@ def check_tensors(specs: Iterable[TensorSpec], found: Mapping[str, TensorInfo]) 
     """Compare headers with the inventory; CheckpointError names what is missing, surplus or wrong."""
     expected = {spec.name: spec for spec in specs}
     missing, surplus = expected.keys() - found.keys(), found.keys() - expected.keys()
-    hint = "The files are not all of one release of this model: download them again."
     if missing:
-        raise CheckpointError(f"{len(missing)} tensors are missing: {_listing(missing)}.", hint=hint)
+        raise CheckpointError(f"{len(missing)} tensors are missing: {_listing(missing)}.", hint=_ONE_RELEASE)
     if surplus:
-        raise CheckpointError(f"{len(surplus)} tensors do not belong to this model: {_listing(surplus)}.", hint=hint)
+        raise CheckpointError(
+            f"{len(surplus)} tensors do not belong to this model: {_listing(surplus)}.", hint=_ONE_RELEASE
+        )
     for name, spec in expected.items():
         info = found[name]
         if info.shape != spec.shape:
             raise CheckpointError(
                 f"Tensor {name} in {info.shard.name} is {list(info.shape)}, config.json asks for {list(spec.shape)}.",
-                hint=hint,
+                hint=_ONE_RELEASE,
             )
         if info.dtype not in spec.dtypes:
             raise CheckpointError(
                 f"Tensor {name} in {info.shard.name} has dtype {info.dtype}, expected {' or '.join(spec.dtypes)}.",
-                hint=hint,
+                hint=_ONE_RELEASE,
             )

@@ -20,6 +20,7 @@ from dspark_models.deepseek_v4.block import ResidualBlock, load_hyper_connection
 from dspark_models.deepseek_v4.cache import REWIND_SPAN, LayerCache
 from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.deepseek_v4.moe import MixtureOfExperts
+from dspark_models.deepseek_v4.taps import EMBEDDING, TapReader, mean_taps
 from dspark_models.experts import ExpertStore
 from dspark_models.numerics import Numerics
 from dspark_models.protocols import Run, RunOutput
@@ -73,7 +74,8 @@ class DeepseekV4Target:
             self.blocks.append(ResidualBlock(config, checkpoint, prefix, moe, device))
             self.attentions.append(Attention(config, checkpoint, layer, numerics, device, self.expanded))
             self.caches.append(LayerCache(config, layer, numerics, max_sequences, context_length, device))
-        self.tapped_layers = config.dspark.target_layer_ids if config.dspark else ()
+        # Whoever loads a draft that reads something else says so here.
+        self.taps = mean_taps(config.dspark.target_layer_ids) if config.dspark else ()
         self._sequences = SequenceTable(max_sequences, REWIND_SPAN)
 
     @property
@@ -114,17 +116,16 @@ class DeepseekV4Target:
         for span in spans:
             self._sequences.begin(span.sequence, span.stop)
         streams = self.embed(token_ids)
-        tapped: dict[int, Tensor] = {}
+        reader = TapReader(self.taps)
+        reader.show(EMBEDDING, streams)
         for layer, (block, attention, cache) in enumerate(zip(self.blocks, self.attentions, self.caches, strict=True)):
 
             def attend(x: Tensor, attention: Attention = attention, cache: LayerCache = cache) -> Tensor:
                 return attention(x, batch, self.tables, cache)
 
             streams = block(streams, token_ids, attend)
-            if layer in self.tapped_layers:
-                tapped[layer] = streams.float().mean(1).to(streams.dtype)
-        taps = torch.cat([tapped[layer] for layer in self.tapped_layers], dim=-1) if tapped else streams[:, 0, :0]
-        outputs = self._outputs(streams, taps, runs, spans)
+            reader.show(layer, streams)
+        outputs = self._outputs(streams, reader.features(streams), runs, spans)
         for span in spans:
             self._sequences.extend(span.sequence, span.stop)
         return outputs
