@@ -23,7 +23,14 @@ from tests.models.formats import (
     quantize_fp8_blocks,
 )
 
-Draft = Literal["none", "mtp", "dspark"]
+Draft = Literal["none", "mtp", "dspark", "dflash", "markov_only", "confidence_only"]
+HEADS: dict[Draft, tuple[str, ...]] = {
+    "dspark": ("markov", "confidence"),
+    "dflash": (),
+    "markov_only": ("markov",),
+    "confidence_only": ("confidence",),
+}
+"""The drafts made of stages that share a block, and the heads that each has."""
 INDEX_NAME = "model.safetensors.index.json"
 
 
@@ -184,9 +191,9 @@ class _Writer:
             self.fp4(f"{prefix}experts.{expert}.w3", width, hidden)
             self.fp4(f"{prefix}experts.{expert}.w2", hidden, width)
 
-    def dspark(self) -> None:
+    def block_draft(self, heads: tuple[str, ...]) -> None:
         c = self.config
-        hidden, vocab, rank = c["hidden_size"], c["vocab_size"], c["dspark_markov_rank"]
+        hidden, vocab, rank = c["hidden_size"], c["vocab_size"], c.get("dspark_markov_rank", 0)
         stages = len(c["compress_ratios"]) - c["num_hidden_layers"]
         for stage in range(stages):
             self.block(f"mtp.{stage}.", 0, hashed=False)
@@ -195,9 +202,11 @@ class _Writer:
         last = f"mtp.{stages - 1}."
         self.norm(f"{last}norm", hidden)
         self.hyper(f"{last}hc_head", c["hc_mult"], 1)
-        self.dense(f"{last}markov_head.markov_w1", vocab, rank, std=0.5)
-        self.dense(f"{last}markov_head.markov_w2", vocab, rank, std=0.5)
-        self.dense(f"{last}confidence_head.proj", 1, hidden + rank, std=0.02)
+        if "markov" in heads:
+            self.dense(f"{last}markov_head.markov_w1", vocab, rank, std=0.5)
+            self.dense(f"{last}markov_head.markov_w2", vocab, rank, std=0.5)
+        if "confidence" in heads:
+            self.dense(f"{last}confidence_head.proj", 1, hidden + rank, std=0.02)
 
     def plain_mtp(self) -> None:
         hidden = self.config["hidden_size"]
@@ -212,13 +221,14 @@ class _Writer:
 def complete_config(config: dict[str, Any], draft: Draft, stages: int) -> dict[str, Any]:
     """The given layers, with the trailing zeros and the dspark_* fields that go with `draft`."""
     layers = config["num_hidden_layers"]
-    trailing = {"none": 0, "mtp": 1, "dspark": stages}[draft]
+    trailing = {"none": 0, "mtp": 1}.get(draft, stages)
     config = {**config, "compress_ratios": [*config["compress_ratios"][:layers], *[0] * trailing]}
-    if draft != "dspark":
+    if draft not in HEADS:
         return config
+    rank = {"dspark_markov_rank": 32} if "markov" in HEADS[draft] else {}
     return {
         "dspark_block_size": 5,
-        "dspark_markov_rank": 32,
+        **rank,
         "dspark_noise_token_id": config["vocab_size"] - 3,
         "dspark_target_layer_ids": [0, layers - 2, layers - 1],
         **config,
@@ -234,8 +244,8 @@ def _write_all(writer: _Writer, draft: Draft) -> None:
     for layer in range(config["num_hidden_layers"]):
         hashed = layer < config["num_hash_layers"]
         writer.block(f"layers.{layer}.", config["compress_ratios"][layer], hashed=hashed)
-    if draft == "dspark":
-        writer.dspark()
+    if draft in HEADS:
+        writer.block_draft(HEADS[draft])
     elif draft == "mtp":
         writer.plain_mtp()
 

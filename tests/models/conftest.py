@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tests.models import configs
-from tests.models.checkpoints import Checkpoint, random_checkpoint
-from tests.models.float64_oracle import RELEASE, Float64Oracle, TargetRun
+from tests.models.checkpoints import Checkpoint, Draft, random_checkpoint
+from tests.models.float64_oracle import RELEASE, DraftRun, Float64Oracle, TargetRun
 from tests.models.transformers_oracle import TransformersOracle
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Tiny:
 
     name: str
     directory: Path
+    draft: Draft = "dspark"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class Tiny:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        return random_checkpoint(getattr(configs, self.name), seed=len(self.name), draft="dspark")
+        return random_checkpoint(getattr(configs, self.name), seed=len(self.name), draft=self.draft)
 
     @cached_property
     def path(self) -> Path:
@@ -82,6 +83,17 @@ class Tiny:
     def run64(self) -> TargetRun:
         return self.float64.target(self.ids)
 
+    @property
+    def taps(self) -> Tensor:
+        """What the draft reads of `ids`, [LENGTH, F]."""
+        return self.run64.mtp_taps if self.draft == "mtp" else self.run64.taps
+
+    def drafted64(self, position: int, ids: list[int], *, rounded: bool = False) -> DraftRun:
+        """What the draft's definition says of the drafts `ids` after the anchor at `position` of the text."""
+        oracle = self.rounded64 if rounded else self.float64
+        define = oracle.mtp if self.draft == "mtp" else oracle.draft
+        return define(self.taps[:position], int(self.ids[position]), ids[:-1])
+
     @cached_property
     def engine(self) -> tuple[Target, Drafter]:
         """The pure float32 formulas. The drafter comes along because the target taps nothing without one."""
@@ -107,13 +119,14 @@ class Tiny:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tiny]:
-    """tiny("FLASH") -> the model of that name in tests/models/configs.py."""
-    made: dict[str, Tiny] = {}
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tiny]:
+    """tiny("FLASH") -> the model of that name in tests/models/configs.py; tiny("FLASH", "mtp") has another draft."""
+    made: dict[tuple[str, Draft], Tiny] = {}
 
-    def get(name: str) -> Tiny:
-        if name not in made:
-            made[name] = Tiny(name, tmp_path_factory.mktemp(name.lower()))
-        return made[name]
+    def get(name: str, draft: Draft = "dspark") -> Tiny:
+        key = (name, draft)
+        if key not in made:
+            made[key] = Tiny(name, tmp_path_factory.mktemp(f"{name.lower()}_{draft}"), draft)
+        return made[key]
 
     return get

@@ -32,10 +32,14 @@ RELEASE = Rounding(activations=True, kv=True, index_keys=True)
 
 
 class TargetRun(NamedTuple):
-    """logits [T, V]; taps [T, F], the stream means after the tapped layers side by side."""
+    """logits [T, V]; taps [T, F], the stream means after the tapped layers side by side.
+
+    mtp_taps [T, (S + 1) * D]: the streams after the last layer and the embedding, side by side.
+    """
 
     logits: Tensor
     taps: Tensor
+    mtp_taps: Tensor
 
 
 class DraftRun(NamedTuple):
@@ -266,7 +270,8 @@ class Float64Oracle:
 
     def target(self, token_ids: Tensor) -> TargetRun:
         """token_ids [T] -> logits of every position and the taps (empty without dspark_target_layer_ids)."""
-        streams = self.weights["embed.weight"][token_ids][:, None].repeat(1, self.config["hc_mult"], 1)
+        embedded = self.weights["embed.weight"][token_ids]
+        streams = embedded[:, None].repeat(1, self.config["hc_mult"], 1)
         after = []
         for layer in range(self.config["num_hidden_layers"]):
             prefix = f"layers.{layer}."
@@ -279,11 +284,15 @@ class Float64Oracle:
         h = self.collapse("hc_head", streams)
         taps = [after[layer] for layer in self.config.get("dspark_target_layer_ids", [])]
         logits = self.norm("norm", h) @ self.weights["head.weight"].T
-        return TargetRun(logits, torch.cat(taps, -1) if taps else logits[:, :0])
+        mtp_taps = torch.cat([streams.flatten(1), embedded], -1)
+        return TargetRun(logits, torch.cat(taps, -1) if taps else logits[:, :0], mtp_taps)
 
     def draft(self, taps: Tensor, anchor: int, previous: Sequence[int]) -> DraftRun:
-        """taps [P, F] of the text before the anchor at position P; previous: the ids drafted in slots 0..K-2."""
-        block, noise = self.config["dspark_block_size"], self.config["dspark_noise_token_id"]
+        """taps [P, F] of the text before the anchor at position P; previous: the ids drafted in slots 0..K-2.
+
+        Without a Markov head the chained logits are the base ones, without a confidence head their peak stands in.
+        """
+        block, noise = len(previous) + 1, self.config["dspark_noise_token_id"]
         stages = len(self.config["compress_ratios"]) - self.config["num_hidden_layers"]
         last = f"mtp.{stages - 1}."
         start, window = taps.shape[0], min(self.config["sliding_window"], taps.shape[0])
@@ -308,8 +317,49 @@ class Float64Oracle:
             streams = self.hc_post(f, streams, post, c)
         h = self.collapse(f"{last}hc_head", streams)
         base = self.norm(f"{last}norm", h) @ self.weights["head.weight"].T
-        before = torch.tensor([anchor, *previous])
-        w1 = self.weights[f"{last}markov_head.markov_w1.weight"][before]
-        logits = base + w1 @ self.weights[f"{last}markov_head.markov_w2.weight"].T
-        proj = self.weights[f"{last}confidence_head.proj.weight"][0]
-        return DraftRun(base, logits, torch.sigmoid(torch.cat([h, w1], -1) @ proj))
+        logits, features = base, h
+        if f"{last}markov_head.markov_w1.weight" in self.weights:
+            w1 = self.weights[f"{last}markov_head.markov_w1.weight"][torch.tensor([anchor, *previous])]
+            logits = base + w1 @ self.weights[f"{last}markov_head.markov_w2.weight"].T
+            features = torch.cat([h, w1], -1)
+        proj = self.weights.get(f"{last}confidence_head.proj.weight")
+        confidences = peaks(logits) if proj is None else torch.sigmoid(features @ proj[0])
+        return DraftRun(base, logits, confidences)
+
+    def mtp(self, taps: Tensor, anchor: int, previous: Sequence[int]) -> DraftRun:
+        """taps [P, (S + 1) * D] of the text before the anchor; previous: the ids drafted in slots 0..K-2.
+
+        Row p reads the streams at p and the token at p + 1; rows after the text read the module's own last streams.
+        """
+        prefix, dim, window = "mtp.0.", self.config["hidden_size"], self.config["sliding_window"]
+        states = taps[:, :-dim].unflatten(-1, (-1, dim))
+        tokens = torch.cat([taps[1:, -dim:], self.weights["embed.weight"][[anchor]]])
+        table = rope_table(self.config, compressed=False)
+        logits = []
+        for drafted in [*previous, None]:
+            e = self.linear(f"{prefix}e_proj", self.norm(f"{prefix}enorm", tokens))
+            z = e[:, None] + self.linear(f"{prefix}h_proj", self.norm(f"{prefix}hnorm", states))
+            t = torch.arange(z.shape[0])
+            y, post, c = self.hc_pre(f"{prefix}hc_attn", z)
+            x = self.norm(f"{prefix}attn_norm", y)
+            _, q = self.queries(f"{prefix}attn.", x, t, table)
+            distance = t[:, None] - t[None, :]
+            allowed = (distance >= 0) & (distance < window)
+            seen = self.attend(f"{prefix}attn.", q, self.keys(f"{prefix}attn.", x, t, table), allowed)
+            # Only the newest row is read from here on.
+            new = self.hc_post(self.project_out(f"{prefix}attn.", seen, t, table), z, post, c)[-1:]
+            y, post, c = self.hc_pre(f"{prefix}hc_ffn", new)
+            ids = torch.zeros(1, dtype=torch.int64)
+            new = self.hc_post(self.moe(f"{prefix}ffn.", self.norm(f"{prefix}ffn_norm", y), ids), new, post, c)
+            h = self.norm(f"{prefix}norm", self.collapse(f"{prefix}hc_head", new))
+            logits.append(h @ self.weights["head.weight"].T)
+            states = torch.cat([states, new])
+            if drafted is not None:
+                tokens = torch.cat([tokens, self.weights["embed.weight"][[drafted]]])
+        chained = torch.cat(logits)
+        return DraftRun(chained, chained, peaks(chained))
+
+
+def peaks(logits: Tensor) -> Tensor:
+    """logits [K, V] -> the largest probability of each row, [K]."""
+    return torch.softmax(logits, dim=-1).amax(-1)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from tests.models.conftest import LENGTH, Tiny
+from tests.models.drafts import Recorder, request
 from tests.models.feeding import append, drafting, feed, first_wrong, sequences
 from tests.models.float64_oracle import RELEASE, Float64Oracle, Rounding
-from tests.models.test_drafter import Recorder, request
 
 if TYPE_CHECKING:
     from dspark_models.protocols import Target
