@@ -16,7 +16,7 @@ from dspark_models.training.checkpoint import write_checkpoint
 from dspark_models.training.draft import Draft
 from dspark_models.training.shape import Shape
 
-COPIED = ("tokenizer.json", "tokenizer_config.json", "dspark_calibration.json")
+COPIED = ("tokenizer.json", "tokenizer_config.json")
 
 
 def export(settings: Settings, shape: Shape, out: Path) -> int:

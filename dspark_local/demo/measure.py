@@ -2,8 +2,8 @@
 
 Per domain: exact answers, accepted length (tokens gained per target pass, at most block + 1) with and without the
 Markov head, tokens per second with and without speculation, and over all domains the calibration error of the
-confidences before and after temperature scaling. The texts are templates: the figures show that the machine works,
-they are no speed-up claim for natural text.
+confidences, raw and as the regime's calibration corrects them, with the noise floor. The texts are templates: the
+figures show that the machine works, they are no speed-up claim for natural text.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dspark_local.demo import weights_path
 
 if TYPE_CHECKING:
-    from dspark_local.engine.generate import Task
-    from dspark_local.engine.session import Session
-    from dspark_local.events import RoundDone
-    from dspark_models.protocols import Drafter
+    from dspark_local.engine.calibration import RegimeCalibration
+    from dspark_local.engine.reliability import PlayedRound
+    from dspark_local.native import NativeBackend
+    from dspark_local.request import TokenRequest
 
 MAX_TOKENS = 200
 
@@ -47,62 +47,46 @@ class Totals:
         return self.tokens / max(self.seconds, 1e-9)
 
 
-@dataclass(slots=True)
-class Reliability:
-    """Rounds in which the whole block was verified: (raw confidences, drafts accepted)."""
-
-    rounds: list[tuple[tuple[float, ...], int]] = field(default_factory=list)
-
-    def errors(self, temperatures: Sequence[float]) -> list[float]:
-        """Expected calibration error of the survival of the prefix up to each position."""
-        import torch
-
-        from dspark_local.demo.scaling import errors
-
-        raw = torch.tensor([confidences for confidences, _ in self.rounds], dtype=torch.float64)
-        accepted = torch.tensor([count for _, count in self.rounds])
-        return errors(torch.logit(raw, eps=1e-7), accepted, torch.tensor(temperatures, dtype=torch.float64))
-
-
-def _sessions(model: Path, dtype: str) -> tuple[dict[str, Session], Drafter]:
-    """Sessions for plain decoding, the draft, and the draft without its Markov bias, on one set of weights."""
+def _backends(model: Path, dtype: str) -> dict[str, NativeBackend]:
+    """Plain decoding, the draft, and the draft without its Markov bias, on one set of weights."""
     import torch
 
-    from dspark_local.engine.session import Session
+    from dspark_local.backend import ModelInfo
+    from dspark_local.native import NativeBackend
+    from dspark_local.protocols.tokenizer import ChatTokenizer
     from dspark_models import load_drafter, load_target
     from dspark_models.dspark.heads import MarkovHead
+    from dspark_models.dspark.v4_drafter import V4Drafter
 
     target = load_target(model, dtype=dtype, max_sequences=3)
     drafter, ablated = load_drafter(model, target), load_drafter(model, target)
-    assert drafter is not None
-    assert ablated is not None
+    assert isinstance(drafter, V4Drafter)
+    assert isinstance(ablated, V4Drafter)
     ablated.markov = MarkovHead(drafter.markov.w1, torch.zeros_like(drafter.markov.w2))
-    sessions = {"plain": Session(target), "draft": Session(target, drafter), "no_markov": Session(target, ablated)}
-    return sessions, drafter
+    tokenizer = ChatTokenizer.load(model)
+    info = ModelInfo(id="demo", context_length=target.context_length, draft_block_size=drafter.block_size)
+    drafters = {"plain": None, "draft": drafter, "no_markov": ablated}
+    return {name: NativeBackend(target, one, tokenizer, info, max_sequences=1) for name, one in drafters.items()}
 
 
-def _answer(session: Session, task: Task, totals: Totals, reliability: Reliability | None = None) -> tuple[int, ...]:
-    """Run one prompt to its end and add it to the totals; returns the ids."""
-    from dspark_local.engine.generate import Step, generate
-    from dspark_local.events import Finished
+def _answer(
+    backend: NativeBackend, request: TokenRequest, totals: Totals, rounds: list[PlayedRound] | None = None
+) -> tuple[int, ...]:
+    """Run one prompt to its end and add it to the totals, and its rounds to `rounds`; returns the ids."""
+    from dspark_local.engine.reliability import PlayedRound, known_positions
+    from dspark_local.events import Finished, RoundDone
 
     ids: tuple[int, ...] = ()
-    rounds: list[RoundDone] = []
-    session.clear()
-    for event in generate(session, task):
-        if isinstance(event, Step) and event.round is not None:
-            rounds.append(event.round)
+    for event in backend.complete(request, lambda: False):
+        if isinstance(event, RoundDone) and rounds is not None and event.verified:
+            known = known_positions(event.draft_ids, event.verified, backend.tokenizer.eos_ids)
+            rounds.append(PlayedRound(event.confidences, known, event.accepted))
         if isinstance(event, Finished):
             ids = event.token_ids
             totals.tokens += event.stats.completion_tokens - 1
             totals.passes += event.stats.passes
             totals.seconds += event.stats.decode_seconds
             totals.prompts += 1
-    if reliability is not None:
-        # Near the end of an answer a block reaches past it, so what was kept says nothing of the draft.
-        last = len(task.prompt) + len(ids) - 1
-        inside = (done for done in rounds if done.position + len(done.confidences) <= last)
-        reliability.rounds += [(done.confidences, done.accepted) for done in inside if done.confidences]
     return ids
 
 
@@ -115,27 +99,26 @@ def measure(
     from dspark_local.demo.heldout import held_out
     from dspark_local.demo.layout import answer_of, prompt_of
     from dspark_local.engine.calibration import load_calibration
-    from dspark_local.engine.generate import Task
-    from dspark_local.engine.scheduling import Off, Static
-    from dspark_local.request import SamplingSettings
+    from dspark_local.request import SamplingSettings, SpeculationSettings, TokenRequest
 
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    sessions, drafter = _sessions(model, dtype)
-    reliability = Reliability()
-    temperatures = load_calibration(model, drafter.block_size).temperatures or (1.0,) * drafter.block_size
-    sampling = SamplingSettings(temperature=temperature, max_tokens=MAX_TOKENS, seed=0)
+    backends = _backends(model, dtype)
+    block_size = backends["draft"].info.draft_block_size
+    static = SpeculationSettings("static", draft_tokens=block_size)
+    rounds: list[PlayedRound] = []
     differing = 0
     for domain in domains:
-        totals = {name: Totals() for name in sessions}
-        for conversation in held_out(domain, skip + count)[skip:]:
+        totals = {name: Totals() for name in backends}
+        for number, conversation in enumerate(held_out(domain, skip + count)[skip:]):
             prompt = tokenizer.encode(prompt_of(conversation), add_special_tokens=False).ids
             wanted = tuple(tokenizer.encode(answer_of(conversation), add_special_tokens=False).ids)
-            plain = Task(prompt, sampling, Off(), end_ids=frozenset({1}))
-            drafted = replace(plain, scheduler=Static(drafter.block_size))
-            answer = _answer(sessions["plain"], plain, totals["plain"])
+            sampling = SamplingSettings(temperature=temperature, max_tokens=MAX_TOKENS, seed=number)
+            plain = TokenRequest(tuple(prompt), sampling, SpeculationSettings("off"))
+            drafted = replace(plain, speculation=static)
+            answer = _answer(backends["plain"], plain, totals["plain"])
             totals["plain"].exact += answer == wanted
-            with_draft = _answer(sessions["draft"], drafted, totals["draft"], reliability)
-            _answer(sessions["no_markov"], drafted, totals["no_markov"])
+            with_draft = _answer(backends["draft"], drafted, totals["draft"], rounds)
+            _answer(backends["no_markov"], drafted, totals["no_markov"])
             differing += with_draft != answer
         yield {
             "domain": domain,
@@ -146,11 +129,18 @@ def measure(
             "tokens_per_second_plain": round(totals["plain"].tokens_per_second, 1),
             "tokens_per_second_draft": round(totals["draft"].tokens_per_second, 1),
         }
-    yield {
-        "prompts_that_differ_with_speculation": differing,
-        "rounds": len(reliability.rounds),
-        "calibration_error_raw": _rounded(reliability.errors([1.0] * drafter.block_size)),
-        "calibration_error_scaled": _rounded(reliability.errors(temperatures)),
+    calibration = load_calibration(model, block_size).for_temperature(temperature)
+    yield {"prompts_that_differ_with_speculation": differing, **_reliability(rounds, block_size, calibration)}
+
+
+def _reliability(rounds: list[PlayedRound], block_size: int, calibration: RegimeCalibration) -> dict[str, object]:
+    from dspark_local.engine.reliability import errors_by_position, floors_by_position
+
+    return {
+        "rounds": len(rounds),
+        "calibration_error_raw": _rounded(errors_by_position(rounds, block_size, list)),
+        "calibration_error_calibrated": _rounded(errors_by_position(rounds, block_size, calibration.apply)),
+        "calibration_error_noise_floor": _rounded(floors_by_position(rounds, block_size, calibration.apply)),
     }
 
 
@@ -164,7 +154,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=weights_path())
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--count", type=int, default=60, help="held-out prompts in each domain")
-    parser.add_argument("--skip", type=int, default=300, help="held-out prompts to pass over: they fitted the scaling")
+    parser.add_argument("--skip", type=int, default=300, help="held-out prompts to pass over: those of the fit")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; exact answers need that")
     parser.add_argument("--domains", nargs="+", default=["chat", "math", "code", "story"])
     arguments = parser.parse_args()

@@ -20,19 +20,17 @@ from dspark_models.training.target import Target
 
 @dataclass
 class Rounds:
-    """Rounds of several answers: confidence logits and how many drafts were accepted.
+    """Rounds of several answers: how many drafts were accepted.
 
     ``full`` marks rounds in which the whole block lay inside the answer.
     """
 
-    confidence: list[list[float]] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
     full: list[bool] = field(default_factory=list)
     tokens: int = 0
 
     def add(self, other: Rounds) -> None:
         """Append the rounds of another group."""
-        self.confidence += other.confidence
         self.accepted += other.accepted
         self.full += other.full
         self.tokens += other.tokens
@@ -77,7 +75,7 @@ def _replay_group(target: Target, draft: Draft, pairs: list[tuple[list[int], lis
     anchors = starts.unsqueeze(1) + torch.arange(longest, device=device)
     anchors = anchors.clamp(max=seen.batch.ids.shape[1] - 1)
     tokens = seen.batch.ids.gather(1, anchors)
-    ids, confidence = draft_chain(target, draft, seen.taps.float(), anchors, tokens, markov)
+    ids = draft_chain(target, draft, seen.taps.float(), anchors, tokens, markov)
     slots = ids.shape[-1]
     out = Rounds()
     for row, (_, answer) in enumerate(pairs):
@@ -89,7 +87,6 @@ def _replay_group(target: Target, draft: Draft, pairs: list[tuple[list[int], lis
             rest = answer[at + 1 : at + 1 + slots]
             while accepted < len(rest) and guess[accepted] == rest[accepted]:
                 accepted += 1
-            out.confidence.append(confidence[row, at].tolist())
             out.accepted.append(accepted)
             out.full.append(at + 1 + slots < len(answer))
             out.tokens += min(accepted + 1, len(answer) - 1 - at)
@@ -97,18 +94,14 @@ def _replay_group(target: Target, draft: Draft, pairs: list[tuple[list[int], lis
     return out
 
 
-def draft_chain(
-    target: Target, draft: Draft, taps: Tensor, anchors: Tensor, tokens: Tensor, markov: bool
-) -> tuple[Tensor, Tensor]:
-    """Greedy drafts [B, A, G] and confidence logits [B, A, G] behind every anchor."""
+def draft_chain(target: Target, draft: Draft, taps: Tensor, anchors: Tensor, tokens: Tensor, markov: bool) -> Tensor:
+    """Greedy drafts [B, A, G] behind every anchor."""
     b, a = anchors.shape
     made = draft(target.embed, target.head, taps, anchors, tokens)
     previous = tokens.flatten()
-    ids, confidence = [], []
+    ids = []
     for slot in range(made.base.shape[1]):
-        embedding, bias = draft.markov(previous)
-        logits = made.base[:, slot] + (bias if markov else 0)
-        confidence.append(draft.confidence(made.hidden[:, slot], embedding))
-        previous = logits.argmax(-1)
+        _, bias = draft.markov(previous)
+        previous = (made.base[:, slot] + (bias if markov else 0)).argmax(-1)
         ids.append(previous)
-    return torch.stack(ids, 1).view(b, a, -1), torch.stack(confidence, 1).view(b, a, -1)
+    return torch.stack(ids, 1).view(b, a, -1)

@@ -1,9 +1,9 @@
 """Command line of the demo's training: ``python -m dspark_local.demo.train STAGE``.
 
-The stages in order: ``target``, ``indexer``, ``draft``, ``calibrate``,
-``export``; ``all`` runs them one after the other. Every stage reads what the
-earlier ones left in ``--folder``; ``target`` and ``draft`` continue where an
-interrupted run stopped.
+The stages in order: ``target``, ``indexer``, ``draft``, ``figures``,
+``export``, ``calibrate``; ``all`` runs them one after the other. Every stage
+reads what the earlier ones left in ``--folder``, the last one the checkpoint;
+``target`` and ``draft`` continue where an interrupted run stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dspark_local.demo.calibrate_stage import calibrate
 from dspark_local.demo.corpus import documents
 from dspark_local.demo.draft_stage import train_draft
 from dspark_local.demo.export_stage import export
+from dspark_local.demo.figures_stage import figures
 from dspark_local.demo.indexer_stage import train_indexer
 from dspark_local.demo.layout import segments
 from dspark_local.demo.setup import Settings, demo_shape
@@ -28,7 +29,7 @@ VOCABULARY = 1280
 # Minutes of each timed stage on two CPU cores.
 MINUTES = {"target": 55.0, "indexer": 3.0, "draft": 20.0}
 SMOKE_MINUTES = {"target": 0.1, "indexer": 0.03, "draft": 0.1}
-STAGES = ("corpus", "target", "indexer", "draft", "calibrate", "export", "all")
+STAGES = ("corpus", "target", "indexer", "draft", "figures", "export", "calibrate", "all")
 
 
 def run_stage(stage: str, settings: Settings, vocab: int, out: Path, prompts: int) -> None:
@@ -44,7 +45,9 @@ def run_stage(stage: str, settings: Settings, vocab: int, out: Path, prompts: in
     elif stage == "draft":
         train_draft(settings, shape)
     elif stage == "calibrate":
-        calibrate(settings, shape, prompts)
+        calibrate(settings, out, prompts)
+    elif stage == "figures":
+        figures(settings, shape, prompts)
     else:
         print(f"{export(settings, shape, out)} bytes of tensors in {out}")
 
