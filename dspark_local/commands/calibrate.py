@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,7 @@ from dspark_local.request import SamplingSettings
 if TYPE_CHECKING:
     from dspark_local.engine.calibration_fit import FittedRegime
     from dspark_local.engine.reliability import PlayedRound
+    from dspark_local.native import NativeBackend
 
 MAX_TOKENS = 256
 WANTED_ROUNDS = 2000
@@ -58,57 +59,35 @@ def calibrate(
     own_prompts = _read_prompts(prompts) if prompts is not None else None
     backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context)
     from dspark_local.engine.calibration_file import merged, regime_name, write_document
-    from dspark_local.engine.calibration_play import play
-    from dspark_local.engine.calibration_report import regime_object, regime_text
+    from dspark_local.engine.calibration_report import regime_object
     from dspark_local.engine.calibration_store import local_folder
 
-    block_size = backend.info.draft_block_size
-    if not block_size:
+    if not backend.info.draft_block_size:
         raise UsageError("This model's directory holds no DSpark draft.", hint="Name the draft's with --draft.")
     directory = draft or model or weights_path()
     fallback = local_folder(directory)
     in_use = calibration_path(directory, fallback)
     old = read_document(in_use) if in_use is not None else None
     if old is not None and in_use is not None:
-        parse_calibration(old, in_use, block_size)  # a damaged file is a matter for the user, before hours of work
+        # A damaged file is a matter for the user, and before hours of work.
+        parse_calibration(old, in_use, backend.info.draft_block_size)
 
     texts, dataset = _prompts(own_prompts, prompts, is_demo=backend.info.is_demo)
-    fits: dict[float, FittedRegime] = {}
     with StopOnInterrupt() as interrupt:
-        for value in temperatures:
-            if interrupt():
-                say_dim(f"temperature {regime_name(value)}: not begun")
-                continue
-            with _Progress(f"temperature {regime_name(value)}", rounds) as progress:
-                played = play(
-                    backend,
-                    _numbered(texts(), repeat=value > 0.0),
-                    temperature=value,
-                    wanted=rounds,
-                    max_tokens=max_tokens,
-                    cancelled=interrupt,
-                    on_rounds=progress,
-                )
-            fitted = _fit(played, block_size, regime_name(value))
-            if fitted is not None:
-                fits[value] = fitted
-                if not as_json:
-                    write_stdout(regime_text(value, fitted) + "\n\n")
+        fits = _measure(backend, temperatures, texts, rounds, max_tokens, interrupt, quiet=as_json)
         interrupted = interrupt()
 
     remarks, path = ["nothing was measured, so nothing is written"], None
     if fits:
-        document, remarks = merged(
-            old, fits, default=backend.info.recommended_temperature, dataset=dataset, replace=replace
-        )
+        default = backend.info.recommended_temperature
+        document, remarks = merged(old, fits, default=default, dataset=dataset, replace=replace)
         if plot is not None:
             _write_plot(plot, fits)
         if not dry_run:
             path = write_document(document, directory, fallback) if document != old else in_use
+        remarks.append(f"the calibration is {path}" if path is not None else "a dry run: nothing is written")
     for remark in remarks:
         say_dim(remark)
-    if fits:
-        say_dim(f"in {path}" if path is not None else "nothing is written: this is a dry run")
     if as_json:
         figures = {regime_name(value): regime_object(fitted) for value, fitted in fits.items()}
         result = {"regimes": figures, "dataset": dataset, "remarks": remarks, "file": str(path) if path else None}
@@ -120,6 +99,45 @@ def calibrate(
             f"{rounds:,} rounds a temperature were asked for; too few were played to fit anything.",
             hint="Raise --rounds, give more --prompts or a larger --max-tokens.",
         )
+
+
+def _measure(
+    backend: NativeBackend,
+    temperatures: Sequence[float],
+    texts: Callable[[], Iterable[str]],
+    wanted: int,
+    max_tokens: int,
+    interrupt: StopOnInterrupt,
+    *,
+    quiet: bool,
+) -> dict[float, FittedRegime]:
+    """Play and fit one regime after the other until interrupted; those with enough rounds, reported unless quiet."""
+    from dspark_local.engine.calibration_file import regime_name
+    from dspark_local.engine.calibration_play import play
+    from dspark_local.engine.calibration_report import regime_text
+
+    fits: dict[float, FittedRegime] = {}
+    for temperature in temperatures:
+        title = f"temperature {regime_name(temperature)}"
+        if interrupt():
+            say_dim(f"{title}: not begun")
+            continue
+        with _Progress(title, wanted) as progress:
+            played = play(
+                backend,
+                _numbered(texts(), repeat=temperature > 0.0),
+                temperature=temperature,
+                wanted=wanted,
+                max_tokens=max_tokens,
+                cancelled=interrupt,
+                on_rounds=progress,
+            )
+        fitted = _fit(played, backend.info.draft_block_size, title)
+        if fitted is not None:
+            fits[temperature] = fitted
+            if not quiet:
+                write_stdout(regime_text(temperature, fitted) + "\n\n")
+    return fits
 
 
 class _Progress:
@@ -153,17 +171,17 @@ class _Progress:
         return f"{self._title}: {count:,} of {self._wanted:,} rounds{left}"
 
 
-def _fit(rounds: list[PlayedRound], block_size: int, name: str) -> FittedRegime | None:
+def _fit(rounds: list[PlayedRound], block_size: int, title: str) -> FittedRegime | None:
     """The fit, or None when there are too few rounds, which is said."""
     from dspark_local.engine.calibration_fit import LEAST_ROUNDS, fit_regime
 
     if len(rounds) < LEAST_ROUNDS:
-        say_dim(f"temperature {name}: {len(rounds):,} rounds are too few to fit, {LEAST_ROUNDS} are needed")
+        say_dim(f"{title}: {len(rounds):,} rounds are too few to fit, {LEAST_ROUNDS} are needed")
         return None
     try:
         return fit_regime(rounds, block_size)
     except ValueError:
-        say_dim(f"temperature {name}: the {len(rounds):,} rounds come from too few prompts to hold any out")
+        say_dim(f"{title}: the {len(rounds):,} rounds come from too few prompts to hold any out")
         return None
 
 
