@@ -8,13 +8,12 @@ what the round took and brought.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
+from dspark_local.engine.ahead import WidthAhead
 from dspark_local.engine.foresight import Foresight
 from dspark_local.engine.gate import Allowance, Gate
-from dspark_local.engine.marginal_rate import LongRunRate, SlotMeans, admits, best_prefix
-from dspark_local.engine.prefix_schedule import STEPS_AHEAD
+from dspark_local.engine.marginal_rate import LongRunRate, SlotMeans, admits, best_prefix, prefix_value
 from dspark_local.engine.scheduling import RoundOutcome, Scheduler
 from dspark_local.engine.step_costs import StepCosts
 from dspark_local.events import DraftSource, SpeculationState
@@ -25,15 +24,15 @@ _LEAST_PROBE_LOSS = 0.02
 _RECENT_ROUNDS = 12
 """What the user is shown as the present number of drafts is the mean of about so many rounds."""
 
-_LEAST_VERIFIED = 0.05
+_LEAST_VERIFIED = 0.2
 """Mean drafts a round under which speculation is as good as paused: what probes alone verify."""
 
 
 class Adaptive(Scheduler):
     """Schedules by `costs`, which whoever runs the rounds keeps true. block_size 0: no draft, only lookup.
 
-    With `ahead` the number of drafts verified is fixed by the block before the last one, by a search over all numbers,
-    so that a pass can be launched before its own block's confidences are known.
+    With `ahead` the number of drafts verified comes from earlier blocks (see WidthAhead), so that a pass can be
+    launched before its own block's confidences are known.
     """
 
     uses_lookup = True
@@ -51,7 +50,7 @@ class Adaptive(Scheduler):
         self._foresight = Foresight(2.0 * costs.draft_seconds() / costs.verify_seconds(1))
         self._source: DraftSource = "none"
         self._is_probe = False
-        self._widths: deque[int] | None = deque([1] * STEPS_AHEAD, maxlen=STEPS_AHEAD) if ahead else None
+        self._width = WidthAhead() if ahead else None
         self._verified = 0.0
         self._rounds = 0
 
@@ -74,6 +73,8 @@ class Adaptive(Scheduler):
             loss = self._gates[self._source].plain_probe_loss(self._row_seconds(1))
             if loss is not None and self._allowance.pay(loss):
                 self._source = "none"
+        elif lookup and not self._gates["lookup"].is_open and self._allowance.pay(self._lookup_probe_loss()):
+            self._source = "lookup"
         elif self.block_size and self._allowance.pay(self._draft_probe_loss()):
             self._source, self._is_probe = "draft", self._cannot_pay()
         return self._source
@@ -102,14 +103,17 @@ class Adaptive(Scheduler):
         foreseen = draft - self._foresight.expected() / self.rate
         if self._cannot_pay():  # then nothing of a block would be verified of its own accord
             foreseen = draft + row - self._means["draft"].first * plain
-        return max(foreseen, _LEAST_PROBE_LOSS * plain)
+        return max(foreseen, self._gates["draft"].draft_probe_loss, _LEAST_PROBE_LOSS * plain)
+
+    def _lookup_probe_loss(self) -> float:
+        return max(self._gates["lookup"].draft_probe_loss, _LEAST_PROBE_LOSS * self._row_seconds(1))
 
     def admits(self, confidences: Sequence[float]) -> bool:
         """See Scheduler. A probe verifies its first draft whatever is said of it, so that the curve stays true."""
         if self._is_probe and len(confidences) == 1:
             return True
-        if self._widths is not None and self._source == "draft":
-            return len(confidences) <= self._widths[0]
+        if self._width is not None and self._source == "draft":
+            return len(confidences) <= self._width.current
         later = self._means[self._source].after(len(confidences) - 1) if self._source != "none" else ()
         return admits(confidences, later, rate=self.rate, seconds=self._row_seconds)
 
@@ -121,9 +125,9 @@ class Adaptive(Scheduler):
         self._rounds += 1
         self._verified += (outcome.verified - self._verified) / min(self._rounds, _RECENT_ROUNDS)
         if outcome.source == "draft":
-            value, width = best_prefix(outcome.confidences, rate=self.rate, seconds=self._row_seconds)
-            if self._widths is not None:
-                self._widths.append(width)
+            value = prefix_value(outcome.confidences[: outcome.verified], rate=self.rate, seconds=self._row_seconds)
+            if self._width is not None:
+                self._width.note_block(outcome.confidences, rate=self.rate, seconds=self._row_seconds)
             self._foresight.note_block(outcome.confidences, outcome.tokens, agreed=outcome.agreed, value=value)
         else:
             self._foresight.note_plain(outcome.tokens)

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 
-PROBE_SHARE = 0.01
+PROBE_SHARE = 0.005
 CLOSE_BELOW = -0.01
 OPEN_ABOVE = 0.02
-LEAST_ROUNDS = 6.0
-"""Drafted rounds behind a judgement; older ones count less and less, so this is an effective number."""
+LEAST_ROUNDS = 6
+"""Drafted rounds behind a judgement."""
 
-_MOST_ROUNDS = 40.0
+_MOST_ROUNDS = 400
 _FORGET = 1.0 / 64.0
 _STALE_PLAIN_ROUNDS = 24
 
@@ -53,9 +53,11 @@ class Gate:
         self.last_gain: float | None = None
         self._needed = LEAST_ROUNDS
         self._since_plain = 0
+        self._lost_seconds = 0.0
         self._forget_everything()
 
     def _forget_everything(self) -> None:
+        self._count = 0
         self._tokens = self._seconds = self._rounds = self._squares = 0.0
 
     @property
@@ -65,7 +67,7 @@ class Gate:
 
     def gain(self, plain_seconds: float) -> float | None:
         """Speed of drafted rounds relative to plain ones minus 1; None before LEAST_ROUNDS of them."""
-        if self._rounds < LEAST_ROUNDS or self._seconds <= 0.0:
+        if self._count < LEAST_ROUNDS or self._seconds <= 0.0:
             return None
         return self._tokens / self._seconds * plain_seconds - 1.0
 
@@ -76,6 +78,11 @@ class Gate:
             return None
         return plain_seconds * max(gain, 0.0) / (1.0 + max(gain, 0.0))
 
+    @property
+    def draft_probe_loss(self) -> float:
+        """Closed: seconds that a drafted round loses, as last measured; 0 while open."""
+        return 0.0 if self.is_open else self._lost_seconds
+
     def note_plain(self) -> None:
         """A round of this conversation ran without drafts."""
         self._since_plain = 0
@@ -83,6 +90,7 @@ class Gate:
     def note_drafted(self, tokens: int, seconds: float, plain_seconds: float) -> None:
         """A round drafted from this source and decided `tokens`, drafting included in its seconds."""
         self._since_plain += 1
+        self._count += 1
         keep = 1.0 - _FORGET
         self._tokens = keep * self._tokens + tokens
         self._squares = keep * self._squares + tokens * tokens
@@ -95,13 +103,14 @@ class Gate:
         if gain is None:
             return
         self.last_gain = gain
+        self._lost_seconds = max((self._seconds - self._tokens * plain_seconds) / self._rounds, 0.0)
         # What varies is the number of tokens a round; the doubt in the gain is its standard error.
         mean = self._tokens / self._rounds
         variance = max(self._squares / self._rounds - mean * mean, 0.0)
         doubt = (1.0 + gain) * math.sqrt(variance / self._rounds) / mean
         if self.is_open and gain + doubt < CLOSE_BELOW:
             self.is_open = False
-            self._needed = min(2.0 * self._needed, _MOST_ROUNDS)
+            self._needed = min(3 * self._needed, _MOST_ROUNDS)
             self._forget_everything()
-        elif not self.is_open and self._rounds >= self._needed and gain - 0.5 * doubt > OPEN_ABOVE:
+        elif not self.is_open and self._count >= self._needed and gain - 0.5 * doubt > OPEN_ABOVE:
             self.is_open = True

@@ -9,6 +9,9 @@ one: nothing of this block beyond the slot in question enters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+from math import prod
+from operator import mul
 
 _HORIZON = 1.0 / 96.0
 _PRIOR_ROUNDS = 12.0
@@ -64,9 +67,7 @@ def admits(
 
     later are expected confidences of the slots behind it; rows the pass has without any draft of this block.
     """
-    survival = 1.0
-    for confidence in confidences:
-        survival *= confidence
+    survival = prod(confidences)
     have = rows + len(confidences) - 1
     value = survival - rate * (seconds(have + 1) - seconds(have))
     if value > 0.0:
@@ -79,15 +80,20 @@ def admits(
     return False
 
 
+def prefix_value(confidences: Sequence[float], *, rate: float, seconds: RowSeconds) -> float:
+    """What verifying all these drafts brings above plain decoding, in tokens at `rate`; negative when it loses."""
+    survivals = accumulate(confidences, mul)
+    return sum(survivals) - rate * (seconds(len(confidences) + 1) - seconds(1))
+
+
 def best_prefix(confidences: Sequence[float], *, rate: float, seconds: RowSeconds) -> tuple[float, int]:
     """(what the best prefix of a block brings above plain decoding, in tokens at `rate`; its length), 0 for none.
 
     All confidences are looked at, so this may weigh sources and judge what is over, never admit a drawn token.
     """
     best, length = 0.0, 0
-    value, survival = 0.0, 1.0
-    for slot, confidence in enumerate(confidences):
-        survival *= confidence
+    value = 0.0
+    for slot, survival in enumerate(accumulate(confidences, mul)):
         value += survival - rate * (seconds(slot + 2) - seconds(slot + 1))
         if value > best:
             best, length = value, slot + 1

@@ -53,8 +53,9 @@ class LookupIndex:
             return Match([], 0)
         best, best_length = 0, 0
         # With nothing ahead the last entry is the end of the text itself, which has no continuation.
-        places = [place for place in self._ends.get(tuple(end[-KEY_LENGTH:]), ()) if place < len(self._ids)]
-        for place in reversed(places[-_CANDIDATES:]):
+        for place in reversed(self._ends.get(tuple(end[-KEY_LENGTH:]), [])[-_CANDIDATES:]):
+            if place == len(self._ids):
+                continue
             length = KEY_LENGTH
             while length < min(len(end), place) and self._ids[place - length - 1] == end[-length - 1]:
                 length += 1

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dspark_local.engine.ahead import AheadOfTime
 from dspark_local.engine.decoding import Decoding, PassCost
 from dspark_local.engine.meter import Clock
-from dspark_local.engine.prefix_schedule import AheadOfTime, PrefixScheduler
+from dspark_local.engine.prefix_schedule import PrefixScheduler
 from dspark_local.engine.scheduling import JointScheduler, schedule_jointly, verify_length
 from dspark_local.engine.session import draft_together, verify_together
 from dspark_local.engine.step_costs import StepCosts

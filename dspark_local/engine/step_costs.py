@@ -46,8 +46,8 @@ class Curve:
         low, high = keys[max(above - 1, 0)], keys[max(above, 1)]
         slope = (self.points[high] - self.points[low]) / (high - low)
         if count > high:
-            slope = max(slope, 0.0)
-        return max(self.points[low] + slope * (count - low), 1e-9)
+            return self.points[high] + max(slope, 0.0) * (count - high)
+        return self.points[low] + slope * (count - low)
 
     def note(self, count: int, seconds: float) -> None:
         """A real pass of `count` took `seconds`."""

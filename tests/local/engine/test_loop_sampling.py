@@ -21,14 +21,13 @@ from dspark_local.engine.session import Session
 from dspark_local.engine.task import Step, Task
 from dspark_local.request import SamplingSettings
 from dspark_models.protocols import DraftBlock, DraftRequest
-from tests.fakes import FakeDrafter, FakeTarget, fake_pair, last_token, random_table
+from tests.fakes import FakeDrafter, FakeTarget, fake_pair, last_token
 from tests.local.engine.adaptive_rules import adaptive
+from tests.local.engine.markov import PROMPT, assert_faithful, markov_pair
 from tests.local.engine.oracle import chi_square_p_value, expected_distribution
 
 Array = NDArray[Any]
 DRAWS = 100_000
-VOCABULARY = 8
-PROMPT = (0, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +36,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def markov_pair(block_size: int = 3) -> tuple[FakeTarget, FakeDrafter]:
-    """A Markov chain as the target, a drafter with another chain: right in tendency, wrong in detail."""
-    table = random_table(VOCABULARY, VOCABULARY, 21, spread=1.0)
-    target = FakeTarget(table, last_token, context_length=10**9)
-    noisy = table + random_table(VOCABULARY, VOCABULARY, 22, spread=0.7)
-    return target, FakeDrafter(target, noisy, block_size=block_size, skill=0)
 
 
 def run(scheduler: Scheduler, settings: SamplingSettings, draws: int) -> tuple[list[int], list[int]]:
@@ -57,26 +48,6 @@ def run(scheduler: Scheduler, settings: SamplingSettings, draws: int) -> tuple[l
             tokens += event.token_ids
             places += range(len(event.token_ids))
     return tokens, places
-
-
-def wanted(tokens: Sequence[int], settings: SamplingSettings) -> Array:
-    """The target's distribution [N, V] of every token given those before it."""
-    table = markov_pair()[0].table.double().numpy()
-    cached: dict[tuple[int, tuple[int, ...]], Array] = {}
-    counts = [0] * VOCABULARY
-    has_penalties = settings.frequency_penalty != 0 or settings.presence_penalty != 0
-    rows = []
-    previous = PROMPT[-1]
-    for token in tokens:
-        key = (previous, tuple(counts) if settings.frequency_penalty else tuple(min(c, 1) for c in counts))
-        key = key if has_penalties or settings.repetition_penalty != 1.0 else (previous, ())
-        if key not in cached:
-            output = [v for v, count in enumerate(key[1]) for _ in range(count)]
-            cached[key] = expected_distribution(settings, table[previous], PROMPT, output)
-        rows.append(cached[key])
-        counts[token] += 1
-        previous = token
-    return np.stack(rows)
 
 
 PLAIN = SamplingSettings(temperature=1.0, seed=1)
@@ -105,16 +76,6 @@ def test_a_hundred_thousand_draws_at_the_last_place_alone_follow_the_target() ->
     tokens, places = run(Static(3), PLAIN, 800_000)
     assert places.count(3) >= DRAWS
     assert_faithful(tokens, places, PLAIN)
-
-
-def assert_faithful(tokens: list[int], places: list[int], settings: SamplingSettings) -> None:
-    """Overall, at every place of a block, and after every token."""
-    expected, drawn, place = wanted(tokens, settings), np.array(tokens), np.array(places)
-    previous = np.array([PROMPT[-1], *tokens[:-1]])
-    groups = [place >= 0, *(place == here for here in set(places)), *(previous == token for token in set(tokens))]
-    for group in groups:
-        if group.sum() > 300:
-            assert chi_square_p_value(expected[group], drawn[group]) > 1e-4
 
 
 def test_a_frequency_penalty_counts_the_drafts_before_a_row() -> None:
