@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 64
 _SHUTDOWN_SECONDS = 3
+# Long enough for a client that polls /health to read why loading failed.
+_FAILED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,23 @@ class ServeOptions:
 def run_server(load: Loader, options: ServeOptions) -> None:
     """Serve until a signal; the port is open and named on standard output before `load` begins.
 
-    Raises UsageError for a host that needs a key and has none, DsparkError when the port cannot be had.
+    A model that cannot be loaded ends the server a moment later, unless it exits with standard input: then whoever
+    started it reads the error from /health and ends it. Raises the error of loading, UsageError for a host that needs
+    a key and has none, DsparkError when the port cannot be had.
     """
     access = _access(options)
     listener = _listen(options.host, options.port)
     host, port = listener.getsockname()[:2]
     shown_host = f"[{host}]" if ":" in host else host
     print(f"Listening on http://{shown_host}:{port}", flush=True)
-    worker = EngineWorker(load, queue_size=options.queue_size)
+
+    def on_failure(error: DsparkError) -> None:
+        if options.exit_with_stdin:
+            log.error("Loading the model failed: %s", error)
+        else:
+            threading.Timer(_FAILED_SECONDS, _stop, [server]).start()
+
+    worker = EngineWorker(load, queue_size=options.queue_size, on_failure=on_failure)
     config = uvicorn.Config(
         create_app(worker, access),
         log_config=None,
@@ -72,6 +83,12 @@ def run_server(load: Loader, options: ServeOptions) -> None:
             log.warning("The engine did not stop in time; exiting without it.")
             logging.shutdown()
             os._exit(0)
+    if worker.failure is not None and not options.exit_with_stdin:
+        raise worker.failure
+
+
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
 
 
 def _access(options: ServeOptions) -> Access:

@@ -75,10 +75,16 @@ class Job:
 
 
 class EngineWorker:
-    """Loads with `loader` in its own thread and holds at most `queue_size` waiting requests."""
+    """Loads with `loader` in its own thread and holds at most `queue_size` waiting requests.
 
-    def __init__(self, loader: Loader, *, queue_size: int = 8) -> None:
+    on_failure is called in that thread when loading fails.
+    """
+
+    def __init__(
+        self, loader: Loader, *, queue_size: int = 8, on_failure: Callable[[DsparkError], None] = lambda error: None
+    ) -> None:
         self._loader = loader
+        self._on_failure = on_failure
         self._queue_size = queue_size
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -164,7 +170,7 @@ class EngineWorker:
     def _fail(self, error: DsparkError) -> None:
         self.failure = error
         self.state = "failed"
-        log.error("Loading the model failed: %s", error)
+        self._on_failure(error)
 
     def _next_job(self) -> Job | None:
         with self._changed:
