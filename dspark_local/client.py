@@ -6,6 +6,7 @@ Speaks HTTP and server-sent events, hands out the same events an engine yields. 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -42,7 +43,7 @@ class EngineClient:
         self, base_url: str, api_key: str | None = None, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
-        if not self.base_url.startswith(("http://", "https://")):
+        if not _is_address(self.base_url):
             raise UsageError(f"{base_url!r} is not a server's address.", hint="Give one like http://127.0.0.1:8484.")
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
@@ -187,6 +188,16 @@ class EngineClient:
             raise EngineUnavailableError(
                 "The connection to the engine broke off.", hint="What arrived is kept."
             ) from error
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+        # Reading the port checks it; httpx itself lets a host with spaces and a port past 65535 through.
+        is_sound = url.scheme in ("http", "https") and not re.search(r"\s|%20", text)
+        return is_sound and bool(url.host) and (url.port is None or 0 < url.port < 65536)
+    except httpx.InvalidURL:
+        return False
 
 
 # ---- request

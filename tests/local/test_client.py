@@ -147,8 +147,21 @@ async def test_a_wrong_key_and_a_refused_connection_say_so(connect: Connect) -> 
     async with EngineClient("http://127.0.0.1:9") as client:
         with pytest.raises(EngineUnavailableError, match="No engine answers at"):
             await client.health()
-    with pytest.raises(UsageError):
-        EngineClient("localhost:8000")
+
+
+NO_ADDRESSES = ["", "localhost:8000", "ftp://a", "http://", "http://:80", "http://a b", "http://a:0", "http://a:65536"]
+
+
+@pytest.mark.parametrize("address", [*NO_ADDRESSES, "http://a:port", "http://[::1"])
+def test_what_is_no_servers_address_is_refused_with_an_example_of_one(address: str) -> None:
+    with pytest.raises(UsageError, match=r"http://127\.0\.0\.1:8484"):
+        EngineClient(address)
+
+
+@pytest.mark.parametrize("address", ["http://a", "https://a.b:65535/v1", "http://[::1]:1/", "http://a/prefix/v1"])
+async def test_addresses_of_servers_are_taken_with_and_without_v1(address: str) -> None:
+    async with EngineClient(address) as client:
+        assert client.base_url == address.rstrip("/").removesuffix("/v1")
 
 
 @pytest.mark.parametrize("breaks", [True, False])
