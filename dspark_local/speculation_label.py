@@ -10,7 +10,7 @@ from dspark_local.events import SpeculationState
 def speculation_label(state: SpeculationState, *, brief: bool = False) -> str:
     """Like `on, 2 of 5, +18 %`, `paused: costs 6 %` or `off`; figures not measured yet are left out.
 
-    A brief one keeps the figure that matters most: `on +18 %`, `on 2/5`, `paused`.
+    A brief one keeps the figure that matters most: `+18 %`, `2/5`, `paused`.
     """
     percent = None if state.gain is None else _rounded(100 * state.gain)
     if state.phase == "off":
@@ -19,7 +19,7 @@ def speculation_label(state: SpeculationState, *, brief: bool = False) -> str:
         return "paused" if percent is None or brief else f"paused: {_prospect(percent)}"
     gain = "" if percent is None else f"{percent:+d} %" if percent else "0 %"
     if brief:
-        return " ".join(("on", gain or _checked(state, "/"))).rstrip()
+        return gain or _checked(state, "/") or "on"
     return ", ".join(part for part in ("on", _checked(state, " of "), gain) if part)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 
 from dspark_local.errors import DsparkError, EngineUnavailableError
 from dspark_tui.engine_link import LocalEngine, stop_warm_engine
@@ -130,6 +131,26 @@ async def test_an_engine_that_dies_in_mid_answer_costs_no_word_and_is_restarted_
         assert len(chat.screen.conversation.turns) == 2
 
 
+async def test_an_engine_that_dies_does_not_take_the_keys_of_somebody_who_writes(open_chat: Any) -> None:
+    link = LocalEngine(EngineOptions(), command=FAKE_ENGINE)
+    async with open_chat(link, size=(100, 40)) as chat:
+        await chat.write("half a ques")
+        assert link._process is not None
+        os.kill(link._process.pid, signal.SIGKILL)
+        await chat.until(lambda: bool(chat.screen.query(EngineNotice)))
+        await chat.pilot.press("t", "i", "o", "n")
+        assert chat.screen._composer.text == "half a question"
+        await chat.pilot.press("enter")
+        await chat.until(lambda: isinstance(chat.app.focused, EngineNotice))
+        await chat.pilot.press("s", "space", "r")
+        assert chat.screen._composer.text == "half a questions r"
+        assert chat.screen.query(EngineNotice)
+        chat.screen.query_one(EngineNotice).focus()
+        await chat.pilot.pause()
+        chat.app.post_message(events.Paste("?\n"))
+        await chat.until(lambda: chat.screen._composer.text == "half a questions r?\n")
+
+
 async def test_an_engine_that_dies_while_idle_is_noticed(open_chat: Any) -> None:
     link = LocalEngine(EngineOptions(), command=FAKE_ENGINE)
     async with open_chat(link, size=(100, 40)) as chat:
@@ -167,12 +188,48 @@ def test_a_model_path_that_is_no_model_fails_before_the_screen_with_exit_code_4(
     assert (empty.returncode, "config.json" in empty.stderr) == (4, True)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--connect", "localhost"), ("--connect", "http://a", "--model", ".")])
+WRONG = [
+    (),
+    ("--connect", "localhost"),
+    ("--connect", "http://a", "--model", "."),
+    ("--connect", "http://a:port"),
+    ("--connect", "http://[::1"),
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
 def test_what_cannot_work_is_refused_in_one_line_with_exit_code_2(arguments: tuple[str, ...]) -> None:
     refused = chat_program(*arguments)
     assert refused.returncode == 2
     assert refused.stderr.startswith("dspark-chat: ")
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_defect_is_one_message_unless_debugging(debug: bool) -> None:
+    code = "from dspark_tui import cli\ndef fail(): raise ZeroDivisionError('by nothing')\ncli.app = fail\ncli.main()"
+    environment = {**os.environ, "DSPARK_DEBUG": "1" if debug else ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 1
+    assert "ZeroDivisionError: by nothing" in done.stderr
+    assert ("Traceback" in done.stderr) is debug
+
+
+def test_a_terminal_that_has_gone_does_not_keep_the_guard_from_leaving(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys\n"
+        "from dspark_tui.stderr_guard import guarded_stderr\n"
+        "reader, writer = os.pipe()\n"
+        "os.dup2(writer, 2)\n"
+        "before = sys.stderr\n"
+        "with guarded_stderr(pathlib.Path(sys.argv[1])):\n"
+        "    os.close(reader)\n"
+        "    sys.__stderr__.write('nobody reads this')\n"
+        "print(sys.stderr is before)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "True\n")
 
 
 def test_native_noise_goes_to_the_log_and_the_terminal_is_given_back(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_the_status_line_never_exceeds_its_width(width: int) -> None:
     line = status_line(DEMO, meter, thinking=True, width=width)
     assert len(line) <= width
     if width >= 76:
-        for figure in ("demo", "123.4 tok/s", "3.21 tok/pass", "412/2,048 (20%)", "spec"):
+        for figure in ("demo", "123.4 tok/s", "3.21 tok/pass", "412", "(20%)", "spec", "think"):
             assert figure in line
 
 
@@ -130,12 +130,19 @@ def test_the_status_line_tells_how_speculation_fares_in_words_that_fit() -> None
     assert "│ spec on │" in status_line(DEMO, meter, thinking=True, width=140)
     meter.take(RoundSummary(5, 4, 3, 412, speculation=SpeculationState("on", 1.6, 5, 0.18)))
     assert "│ spec on, 2 of 5, +18 % │" in status_line(DEMO, meter, thinking=True, width=140)
-    assert status_line(DEMO, meter, thinking=True, width=76).endswith("│ spec on +18 %")
+    assert status_line(DEMO, meter, thinking=True, width=76).endswith("│ ctx 412 (20%) │ spec +18 % │ think")
     meter.take(RoundSummary(0, 0, 0, 413))  # a pass that tells nothing new
     meter.take(RoundSummary(0, 0, 0, 414, speculation=SpeculationState("paused", 1.6, 5, -0.06)))
     assert "│ spec paused: costs 6 % │" in status_line(DEMO, meter, thinking=True, width=140)
     foreign = ModelInfo("big", 0, device="remote", dtype="")
     assert "spec" not in status_line(foreign, LiveMeter(), thinking=False, width=140)
+
+
+def test_a_conversation_that_is_not_on_disk_is_the_last_thing_the_line_leaves_out() -> None:
+    meter = LiveMeter(passes=3, tokens=9, context_used=412, tokens_per_second=123.4, accepted_length=3.21)
+    assert status_line(DEMO, meter, thinking=True, width=140, unsaved=True).startswith("NOT SAVED │ dspark-demo")
+    assert status_line(DEMO, meter, thinking=True, width=12, unsaved=True) == "NOT SAVED"
+    assert status_line(None, meter, thinking=True, width=80, unsaved=True).startswith("NOT SAVED │ no model")
 
 
 def test_a_narrow_line_shortens_first_and_then_drops_the_least_important() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import aclosing
 
@@ -18,8 +17,6 @@ from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.messages import AssistantMessage
 
 SAVE_SECONDS = 0.7
-
-log = logging.getLogger(__name__)
 
 
 class Answering:
@@ -62,12 +59,9 @@ class Answering:
         return failure
 
     def save(self) -> None:
-        """Write the conversation now. A disk that refuses must not end the chat: it is noted in the log."""
+        """Write the conversation now. A disk that refuses does not end the chat: the store holds what it owes."""
         self._saved_at = time.monotonic()
-        try:
-            self._store.save(self._conversation)
-        except OSError as error:
-            log.error("The conversation could not be saved: %s", error)
+        self._store.keep(self._conversation)
 
     def _take(self, event: ClientEvent) -> None:
         self._meter.take(event)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -23,11 +23,11 @@ from dspark_tui.conversation import Conversation
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.help_screen import HelpScreen
 from dspark_tui.meter import LiveMeter
-from dspark_tui.status import loading_label, phase_label, status_line
+from dspark_tui.status import loading_label, phase_label, status_line, unsaved_text
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.composer import Composer
 from dspark_tui.widgets.messages import AssistantMessage, UserMessage
-from dspark_tui.widgets.notice import EngineNotice, ErrorNotice
+from dspark_tui.widgets.notice import EngineNotice, ErrorNotice, UnsavedNotice
 from dspark_tui.widgets.welcome import QUESTION_KEYS, Question, Welcome
 
 _TICK_SECONDS = 0.2
@@ -74,6 +74,7 @@ class ChatScreen(Screen[None]):
         self.last_hint = ""
         self._hint_until = 0.0
         self._quit_until = 0.0
+        self._told_problem = ""
         # Held here, because timers and workers may still run while the screen is being taken down.
         self._messages = VerticalScroll(id="messages", can_focus=False)
         self._phase = Static(id="phase", markup=False)
@@ -124,8 +125,23 @@ class ChatScreen(Screen[None]):
         self._loading = loading_label(progress)
 
     async def _check_engine(self) -> None:
-        if self.info is not None and self._answering is None and (notice := self._link.death_notice()) is not None:
-            await self._show_engine_notice(notice)
+        if self._answering is None:
+            self._store.retry()
+            if self.info is not None and (notice := self._link.death_notice()) is not None:
+                await self._show_engine_notice(notice)
+        await self._tell_of_the_disk()
+
+    async def _tell_of_the_disk(self) -> None:
+        """Say once that the disk refuses; the status line goes on saying so until it takes everything again."""
+        told, self._told_problem = self._told_problem, self._store.problem
+        if self._store.problem == told:
+            return
+        await self.query(UnsavedNotice).remove()
+        if self._store.problem:
+            await self._messages.mount(UnsavedNotice(unsaved_text(self._store.problem, self._store.folder)))
+            self._messages.anchor()
+        else:
+            self.hint("Everything said is on disk now.")
 
     async def _show_engine_notice(self, text: str) -> None:
         self.info = None
@@ -133,7 +149,8 @@ class ChatScreen(Screen[None]):
         notice = EngineNotice(text)
         await self._messages.mount(notice)
         self._messages.anchor()
-        notice.focus()
+        if not self._composer.text:  # keys of somebody who is writing belong to the box
+            notice.focus()
         self._tick()
 
     async def on_engine_notice_restart(self) -> None:
@@ -169,7 +186,7 @@ class ChatScreen(Screen[None]):
         elif self._loading:
             self.hint("The model is still loading; your text stays in the box.")
         elif self.info is None:
-            self.hint("There is no engine: press r in the message above to start it again.")
+            self.hint("There is no engine: press r in the message above to try again.")
             self.query(EngineNotice).first().focus()
         else:
             return True
@@ -243,6 +260,22 @@ class ChatScreen(Screen[None]):
 
     # ---- keys
 
+    def on_key(self, event: events.Key) -> None:
+        """Type anywhere: what no key of the focused widget takes goes to the box."""
+        is_text = event.is_printable and event.character is not None
+        if is_text and self.focused is not self._composer and event.key not in self.active_bindings:
+            assert event.character is not None
+            self._composer.focus()
+            self._composer.insert(event.character)
+            event.stop()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Paste anywhere."""
+        if self.focused is not self._composer:
+            self._composer.focus()
+            self._composer.insert(event.text)
+            event.stop()
+
     def action_stop(self) -> None:
         """Stop the answer; without one, return to the box."""
         if self._worker is not None:
@@ -315,7 +348,8 @@ class ChatScreen(Screen[None]):
         self._phase.set_class(shows_hint, "-hint")
         self._phase.update(self.last_hint if shows_hint else self._loading or phase_label(self.meter))
         width = max(self.size.width - 4, 10)
-        self._status.update(status_line(self.info, self.meter, thinking=self.thinking, width=width))
+        unsaved = bool(self._store.problem)
+        self._status.update(status_line(self.info, self.meter, thinking=self.thinking, width=width, unsaved=unsaved))
         if self._answering is not None:
             self._show_thinking(self._answering)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,17 +15,29 @@ from dspark_local.errors import DsparkError, ModelNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dspark_tui.engine_link import EngineLink
+    from dspark_tui.store import ConversationStore
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def main() -> None:
-    """Entry point. A DsparkError becomes one message and its exit code."""
+    """Entry point. A DsparkError becomes one message and its exit code, so does a defect unless DSPARK_DEBUG is set."""
     try:
         app()
     except DsparkError as error:
-        print(f"dspark-chat: {error}", file=sys.stderr)
+        _to_stderr(f"dspark-chat: {error}")
         raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        if os.environ.get("DSPARK_DEBUG", "") not in ("", "0"):
+            raise
+        _to_stderr(f"dspark-chat: an unexpected {type(error).__name__}: {error}")
+        _to_stderr("This is a defect; DSPARK_DEBUG=1 shows where. What was said is on disk.")
+        raise SystemExit(1) from None
+
+
+def _to_stderr(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may have gone
+        print(line, file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -95,14 +108,12 @@ def _link(
 
 
 def _run(link: EngineLink, think: bool, temperature: float | None) -> None:
-    from dspark_local.paths import log_dir
     from dspark_tui.app import ChatApp
     from dspark_tui.chat_screen import ChatSettings
     from dspark_tui.stderr_guard import guarded_stderr
-    from dspark_tui.store import ConversationStore
 
-    log_path = log_dir() / "chat.log"
-    chat_app = ChatApp(link, ChatSettings(think, temperature), ConversationStore())
+    log_path, store = _state_folder()
+    chat_app = ChatApp(link, ChatSettings(think, temperature), store)
     # Leave through the same door when the terminal goes or the program is asked to end: the engine is stopped below.
     for name in ("SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
@@ -112,8 +123,40 @@ def _run(link: EngineLink, think: bool, temperature: float | None) -> None:
             chat_app.run()
     finally:
         link.close()
+        _rescue(store)
     if chat_app.return_code:
         raise DsparkError("The chat ended with an error.", hint=f"Its log: {log_path}. Every conversation is on disk.")
+
+
+def _state_folder() -> tuple[Path, ConversationStore]:
+    """The log file and the store, both tried before the screen opens. Raises DsparkError when nothing can be kept."""
+    from dspark_local.paths import log_dir
+    from dspark_tui.store import ConversationStore
+
+    try:
+        log_path = log_dir() / "chat.log"
+        log_path.touch(mode=0o600)
+        return log_path, ConversationStore()
+    except OSError as error:
+        raise DsparkError(
+            f"The folder for conversations and logs cannot be used: {error.filename}: {error.strerror or error}.",
+            hint="Make it writable, or set DSPARK_HOME to another folder.",
+        ) from error
+
+
+def _rescue(store: ConversationStore) -> None:
+    """Says where a conversation went that the disk refused to the end. Raises DsparkError then."""
+    try:
+        copies = store.rescue()
+    except OSError as error:
+        raise DsparkError(
+            f"The last conversation is lost: neither {store.folder} nor the temporary folder takes it: {error}."
+        ) from error
+    if copies:
+        raise DsparkError(
+            f"{store.folder} did not take this conversation, so it was written to {', '.join(map(str, copies))}.",
+            hint=f"Make room and move it to {store.folder}.",
+        )
 
 
 if __name__ == "__main__":

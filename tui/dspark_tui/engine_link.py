@@ -138,7 +138,6 @@ class LocalEngine:
 def stop_warm_engine() -> bool:
     """End the engine that --keep-warm left running; False when there is none."""
     noted = _noted_warm()
-    warm_engine_file().unlink(missing_ok=True)
     try:
         pid = int(str(noted["pid"]))
         if not _is_our_engine(pid):
@@ -146,6 +145,9 @@ def stop_warm_engine() -> bool:
         os.kill(pid, signal.SIGTERM)
     except (KeyError, ValueError, OSError):
         return False
+    finally:
+        with contextlib.suppress(OSError):
+            warm_engine_file().unlink(missing_ok=True)
     return True
 
 

@@ -54,12 +54,14 @@ class EngineProcess:
             self._command.append("--exit-with-stdin")
         self._process: subprocess.Popen[str] | None = None
         self.api_key = secrets.token_urlsafe(32)
-        self.log_path = log_dir() / f"engine-{os.getpid()}-{secrets.token_hex(3)}.log"
+        self.log_path = Path()
+        """Where it writes; known from the start on."""
 
     def start(self) -> None:
         """Start it. Raises EngineUnavailableError when the system refuses."""
-        _remove_old_logs(self.log_path.parent)
         try:
+            self.log_path = log_dir() / f"engine-{os.getpid()}-{secrets.token_hex(3)}.log"
+            _remove_old_logs(self.log_path.parent)
             with open(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as log:
                 self._process = subprocess.Popen(
                     self._command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from dspark_local.backend import LoadProgress, ModelInfo
 from dspark_local.events import SpeculationState
@@ -21,23 +22,28 @@ class Segment:
     short: str = ""
 
 
-def status_line(info: ModelInfo | None, meter: LiveMeter, *, thinking: bool, width: int) -> str:
-    """One line of at most `width` columns: model, speed, accepted length, context, speculation, thinking."""
+def status_line(info: ModelInfo | None, meter: LiveMeter, *, thinking: bool, width: int, unsaved: bool = False) -> str:
+    """One line of at most `width` columns: model, speed, accepted length, context, speculation, thinking.
+
+    unsaved puts in front that something said is not on disk.
+    """
+    warning = [Segment("NOT SAVED", 10)] if unsaved else []
     if info is None:
-        return fit([Segment("no model", 9), Segment("F1 help", 1)], width)
-    segments = [Segment(model_label(info), 6, "demo" if info.is_demo else "")]
+        return fit([*warning, Segment("no model", 9), Segment("F1 help", 1)], width)
+    segments = [*warning, Segment(model_label(info), 6, "demo" if info.is_demo else "")]
     if meter.tokens_per_second:
         segments.append(Segment(f"{meter.tokens_per_second:.1f} tok/s", 8))
     if meter.accepted_length:
         segments.append(Segment(f"{meter.accepted_length:.2f} tok/pass", 7))
-    context = context_label(meter.context_used, info.context_length)
-    segments.append(Segment(f"context {context}", 9, f"ctx {context}"))
+    used, length = meter.context_used, info.context_length
+    share = f" ({used / length:.0%})" if length else ""
+    segments.append(Segment(f"context {context_label(used, length)}", 9, f"ctx {used:,}{share}"))
     if info.device != "remote":
         # Before the first answer nothing is measured: all that is known is whether there is a draft.
         state = meter.speculation or SpeculationState("on" if info.draft_block_size else "off")
         segments.append(Segment(f"spec {speculation_label(state)}", 5, f"spec {speculation_label(state, brief=True)}"))
-    switch = "on" if thinking else "off"
-    segments += [Segment(f"thinking {switch}", 4, f"think {switch}"), Segment("F1 help", 1)]
+    segments.append(Segment("thinking on", 4, "think") if thinking else Segment("thinking off", 2, "think off"))
+    segments.append(Segment("F1 help", 1))
     return fit(segments, width)
 
 
@@ -67,6 +73,14 @@ def context_label(used: int, length: int) -> str:
     if length <= 0:
         return f"{used:,}"
     return f"{used:,}/{length:,} ({used / length:.0%})"
+
+
+def unsaved_text(problem: str, folder: Path) -> str:
+    """What to say when `folder` refuses a conversation."""
+    return (
+        f"This conversation is not on disk: {problem} ({folder}). Make room there; it is tried again by itself. "
+        "If it still cannot be saved when you quit, a copy goes to the temporary folder."
+    )
 
 
 def loading_label(progress: LoadProgress) -> str:

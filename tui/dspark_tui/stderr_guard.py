@@ -30,8 +30,9 @@ def guarded_stderr(log_path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        terminal.flush()
-        log.flush()
+        for stream in (terminal, log):
+            with contextlib.suppress(OSError):  # the terminal may have gone, the disk be full
+                stream.flush()
         os.dup2(terminal_fd, 2)
         sys.stderr, sys.__stderr__ = original, original_dunder  # type: ignore[misc]
         os.close(terminal_fd)

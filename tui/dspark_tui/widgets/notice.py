@@ -16,6 +16,10 @@ class ErrorNotice(Static):
         super().__init__(text, markup=False)
 
 
+class UnsavedNotice(ErrorNotice):
+    """The disk refuses the conversation; it goes when the disk takes it again."""
+
+
 class EngineNotice(Static, can_focus=True):
     """The engine is not there. r or Enter starts it again."""
 
@@ -25,7 +29,7 @@ class EngineNotice(Static, can_focus=True):
         """The person wants it back."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"{text}\n\nEverything said so far is kept. Press r or Enter to start it again.", markup=False)
+        super().__init__(f"{text}\n\nEverything said so far is kept. Press r or Enter to try again.", markup=False)
 
     def action_restart(self) -> None:
         """Ask for it."""
