@@ -16,6 +16,7 @@ import typer
 from typer.main import get_command
 
 from dspark_local import __version__
+from dspark_local.commands.bench import bench
 from dspark_local.commands.calibrate import calibrate
 from dspark_local.commands.run import run
 from dspark_local.commands.score import score
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("score")(score)
 app.command("calibrate")(calibrate)
+app.command("bench")(bench)
 app.command("serve")(serve)
 
 

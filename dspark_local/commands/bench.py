@@ -1,0 +1,141 @@
+"""`dspark-local bench`: measure what speculation is worth here."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dspark_local.bench.progress import ProgressLine
+from dspark_local.bench.prompts import prompts_of
+from dspark_local.commands.loading import load_backend, say_dim
+from dspark_local.commands.stdout import write_stdout
+from dspark_local.demo import weights_path
+from dspark_local.errors import UsageError
+from dspark_local.request import ChatMessage, SamplingSettings, SpeculationSettings
+
+if TYPE_CHECKING:
+    from dspark_local.bench.conversations import Pair
+    from dspark_local.native import NativeBackend
+
+MAX_ROW_COST = 1000.0
+
+
+def bench(
+    spec: Annotated[bool, typer.Option("--spec", help="Compare ways of speculation with plain decoding.")] = False,
+    model: Annotated[Path | None, typer.Option("--model", help="Model directory; the demo if left out.")] = None,
+    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if not the model's own.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Prompts, one a line, instead of chat, math and code.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Prompts of each domain.")] = 4,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=2, help="Most tokens of an answer.")] = 128,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
+    threshold: Annotated[float, typer.Option("--threshold", help="Least confidence of the way of that name.")] = 0.5,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How often every way decodes every prompt.")] = 3,
+    row_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--row-cost",
+            min=0.0,
+            max=MAX_ROW_COST,
+            help="Emulate a machine on which every further row of a target pass costs so many plain passes: "
+            "0 is free, 10 is ten times. Only the clock is emulated, all else runs.",
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of tables.")] = False,
+) -> None:
+    """Compare plain decoding, fixed numbers of drafts, a threshold and the scheduler, with the bound of them all.
+
+    Speeds are ratios to plain decoding within one run, in which all ways take turns prompt by prompt.
+    """
+    if not spec:
+        raise UsageError(
+            "Nothing to measure was named.", hint="--spec measures speculation; there is nothing else yet."
+        )
+    SpeculationSettings.parse(f"threshold:{threshold}")  # refuses what is no probability before anything loads
+    SamplingSettings(temperature=temperature)
+    texts = prompts_of(count, is_demo=model is None, file=prompts)
+    backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context, max_sequences=2)
+    pair = _pair(backend, draft or model or weights_path())
+    from dspark_local.bench.speculation import BenchSettings, SpeculationBench, emulate_row_cost, report_object
+    from dspark_local.bench.table import LEGEND, comparison_table, costs_line
+
+    encoded = {domain: [_encode(backend, text) for text in of_domain] for domain, of_domain in texts.items()}
+    settings = BenchSettings(runs=runs, max_tokens=max_tokens, temperature=temperature, threshold=threshold)
+    started = time.monotonic()
+    progress = ProgressLine()
+    progress.show("measuring what passes cost")
+    measurement = SpeculationBench(pair if row_cost is None else emulate_row_cost(pair, row_cost), settings)
+    block_size = pair.drafter.block_size
+    progress.clear()
+    if not as_json:
+        write_stdout(_head(backend, block_size, row_cost) + costs_line(measurement.costs, block_size) + "\n\n")
+    results = {}
+    for domain, ways in measurement.domains(
+        encoded, lambda domain, done, of: progress.show(f"{domain}: {done} of {of} answers")
+    ):
+        progress.clear()
+        results[domain] = ways
+        if not as_json:
+            title = f"{domain}: {_counted(len(encoded[domain]), 'prompt')}, {_counted(runs, 'run')}"
+            write_stdout(comparison_table(title, ways) + "\n\n")
+    if as_json:
+        about = _about(backend, settings=asdict(settings), row_cost=row_cost, prompts=texts)
+        write_stdout(json.dumps(report_object(results, measurement.costs, about), ensure_ascii=False) + "\n")
+    else:
+        write_stdout(LEGEND + "\n")
+        say_dim(f"measured in {time.monotonic() - started:.0f} s")
+
+
+def _pair(backend: NativeBackend, draft_home: Path) -> Pair:
+    """What is measured, taken from a loaded engine. UsageError without a draft."""
+    from dspark_local.bench.conversations import Pair
+    from dspark_local.engine.calibration import load_calibration
+    from dspark_local.engine.calibration_store import local_folder
+
+    target, drafter = backend._target, backend._drafter
+    if drafter is None:
+        raise UsageError("This model's directory holds no DSpark draft.", hint="Name the draft's with --draft.")
+    calibration = load_calibration(draft_home, drafter.block_size, local_folder(draft_home))
+    return Pair(target, drafter, calibration, frozenset(backend.tokenizer.eos_ids), time.perf_counter)
+
+
+def _encode(backend: NativeBackend, text: str) -> list[int]:
+    from dspark_local.protocols.chat_encoding import encode_chat_segments
+
+    segments = encode_chat_segments([ChatMessage("user", text)], thinking="chat")
+    return backend.tokenizer.encode_prompt(segments)
+
+
+def _head(backend: NativeBackend, block_size: int, row_cost: float | None) -> str:
+    info = backend.info
+    lines = [f"{info.id} on {info.device}, blocks of {block_size}", f"numerics: {info.numerics}"]
+    if row_cost is not None:
+        lines.append(f"emulated: every further row of a target pass costs {row_cost:g} plain passes")
+    return "\n".join(lines) + "\n"
+
+
+def _about(
+    backend: NativeBackend, *, settings: dict[str, Any], row_cost: float | None, prompts: dict[str, list[str]]
+) -> dict[str, Any]:
+    info = backend.info
+    model = {
+        "id": info.id,
+        "device": info.device,
+        "dtype": info.dtype,
+        "numerics": info.numerics,
+        "draft_block_size": info.draft_block_size,
+    }
+    return {"model": model, "settings": {**settings, "row_cost": row_cost}, "prompts": prompts}
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
