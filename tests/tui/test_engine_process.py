@@ -134,21 +134,21 @@ async def test_an_engine_that_dies_in_mid_answer_costs_no_word_and_is_restarted_
 async def test_an_engine_that_dies_does_not_take_the_keys_of_somebody_who_writes(open_chat: Any) -> None:
     link = LocalEngine(EngineOptions(), command=FAKE_ENGINE)
     async with open_chat(link, size=(100, 40)) as chat:
-        await chat.write("half a ques")
+        await chat.write("half a fe")
         assert link._process is not None
         os.kill(link._process.pid, signal.SIGKILL)
         await chat.until(lambda: bool(chat.screen.query(EngineNotice)))
-        await chat.pilot.press("t", "i", "o", "n")
-        assert chat.screen._composer.text == "half a question"
+        await chat.pilot.press("r", "r", "y")
+        assert chat.screen._composer.text == "half a ferry"
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(chat.app.focused, EngineNotice))
         await chat.pilot.press("s", "space", "r")
-        assert chat.screen._composer.text == "half a questions r"
+        assert chat.screen._composer.text == "half a ferrys r"
         assert chat.screen.query(EngineNotice)
         chat.screen.query_one(EngineNotice).focus()
         await chat.pilot.pause()
         chat.app.post_message(events.Paste("?\n"))
-        await chat.until(lambda: chat.screen._composer.text == "half a questions r?\n")
+        await chat.until(lambda: chat.screen._composer.text == "half a ferrys r?\n")
 
 
 async def test_an_engine_that_dies_while_idle_is_noticed(open_chat: Any) -> None:

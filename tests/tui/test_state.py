@@ -132,6 +132,7 @@ def test_the_status_line_tells_how_speculation_fares_in_words_that_fit() -> None
     assert "│ spec on, 2 of 5, +18 % │" in status_line(DEMO, meter, thinking=True, width=140)
     assert status_line(DEMO, meter, thinking=True, width=76).endswith("│ ctx 412 (20%) │ spec +18 % │ think")
     meter.take(RoundSummary(0, 0, 0, 413))  # a pass that tells nothing new
+    assert "│ spec on, 2 of 5, +18 % │" in status_line(DEMO, meter, thinking=True, width=140)
     meter.take(RoundSummary(0, 0, 0, 414, speculation=SpeculationState("paused", 1.6, 5, -0.06)))
     assert "│ spec paused: costs 6 % │" in status_line(DEMO, meter, thinking=True, width=140)
     foreign = ModelInfo("big", 0, device="remote", dtype="")
