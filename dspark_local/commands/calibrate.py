@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,15 +73,15 @@ def calibrate(
         # A damaged file is a matter for the user, and before hours of work.
         parse_calibration(old, in_use, backend.info.draft_block_size)
 
-    texts, dataset = _prompts(own_prompts, prompts, is_demo=backend.info.is_demo)
+    asked = _prompts(own_prompts, prompts, rounds, is_demo=backend.info.is_demo)
     with StopOnInterrupt() as interrupt:
-        fits = _measure(backend, temperatures, texts, rounds, max_tokens, interrupt, quiet=as_json)
+        fits = _measure(backend, temperatures, asked, rounds, max_tokens, interrupt, quiet=as_json)
         interrupted = interrupt()
 
     remarks, path = ["nothing was measured, so nothing is written"], None
     if fits:
         default = backend.info.recommended_temperature
-        document, remarks = merged(old, fits, default=default, dataset=dataset, replace=replace)
+        document, remarks = merged(old, fits, default=default, dataset=asked.name, replace=replace)
         if plot is not None:
             _write_plot(plot, fits)
         if not dry_run:
@@ -90,7 +91,7 @@ def calibrate(
         say_dim(remark)
     if as_json:
         figures = {regime_name(value): regime_object(fitted) for value, fitted in fits.items()}
-        result = {"regimes": figures, "dataset": dataset, "remarks": remarks, "file": str(path) if path else None}
+        result = {"regimes": figures, "dataset": asked.name, "remarks": remarks, "file": str(path) if path else None}
         write_stdout(json.dumps(result) + "\n")
     if interrupted:
         raise KeyboardInterrupt
@@ -104,7 +105,7 @@ def calibrate(
 def _measure(
     backend: NativeBackend,
     temperatures: Sequence[float],
-    texts: Callable[[], Iterable[str]],
+    prompts: _Prompts,
     wanted: int,
     max_tokens: int,
     interrupt: StopOnInterrupt,
@@ -125,9 +126,10 @@ def _measure(
         with _Progress(title, wanted) as progress:
             played = play(
                 backend,
-                _numbered(texts(), repeat=temperature > 0.0),
+                _numbered(prompts.start(), repeat=temperature > 0.0),
                 temperature=temperature,
                 wanted=wanted,
+                per_answer=prompts.per_answer,
                 max_tokens=max_tokens,
                 cancelled=interrupt,
                 on_rounds=progress,
@@ -185,17 +187,31 @@ def _fit(rounds: list[PlayedRound], block_size: int, title: str) -> FittedRegime
         return None
 
 
-def _prompts(own: list[str] | None, path: Path | None, *, is_demo: bool) -> tuple[Callable[[], Iterable[str]], str]:
-    """(what starts the prompts from the first one, what the file calls them)."""
-    if own is not None and path is not None:
-        return lambda: own, f"{len(own)} prompts of {path.name}"
-    if is_demo:
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    """Prompts that can be started from the first one, what the file calls them, and how long to stay with each."""
+
+    start: Callable[[], Iterable[str]]
+    name: str
+    per_answer: int
+
+
+def _prompts(own: list[str] | None, path: Path | None, rounds: int, *, is_demo: bool) -> _Prompts:
+    from dspark_local.engine.calibration_play import ROUNDS_PER_ANSWER
+
+    if own is None and is_demo:
         from dspark_local.demo.heldout import held_out_questions
 
-        return held_out_questions, "held-out prompts of the demo corpus (chat, math, code, story in equal parts)"
+        name = "held-out prompts of the demo corpus (chat, math, code, story in equal parts)"
+        return _Prompts(held_out_questions, name, ROUNDS_PER_ANSWER)
     from dspark_local.engine.calibration_prompts import PROMPTS
 
-    return lambda: PROMPTS, f"{len(PROMPTS)} built-in prompts (chat, math, code)"
+    texts = own or list(PROMPTS)
+    name = (
+        f"{len(texts)} built-in prompts (chat, math, code)" if path is None else f"{len(texts)} prompts of {path.name}"
+    )
+    # Greedy answers are the same every time, so few prompts have to give many rounds each.
+    return _Prompts(lambda: texts, name, max(ROUNDS_PER_ANSWER, -(-rounds // len(texts))))
 
 
 def _numbered(texts: Iterable[str], *, repeat: bool) -> Iterable[tuple[int, str]]:

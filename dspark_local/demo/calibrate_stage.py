@@ -13,7 +13,7 @@ from dspark_local.demo.setup import Log, Settings
 from dspark_local.engine.calibration import CALIBRATION_FILE, STANDARD_REGIMES
 from dspark_local.engine.calibration_file import as_text, merged, regime_entry, regime_name
 from dspark_local.engine.calibration_fit import fit_regime
-from dspark_local.engine.calibration_play import play
+from dspark_local.engine.calibration_play import ROUNDS_PER_ANSWER, play
 from dspark_local.native import NativeBackend
 
 DATASET = "held-out prompts of the demo corpus (chat, math, code, story in equal parts)"
@@ -35,6 +35,7 @@ def calibrate(settings: Settings, checkpoint: Path, count: int) -> dict[str, Any
             enumerate(held_out_questions()),
             temperature=temperature,
             wanted=4 * count * ROUNDS_PER_PROMPT,
+            per_answer=ROUNDS_PER_ANSWER,
             max_tokens=16 if settings.smoke else 256,
         )
         fits[temperature] = fit_regime(played, backend.info.draft_block_size)

@@ -2,21 +2,21 @@
 
 The prompts are halved, because rounds of one answer resemble each other. Each half is predicted by what the other half
 fitted, so every figure is held out and uses all rounds; the values handed out are then fitted on both halves. Three
-forms are tried, plain first: nothing, temperatures, temperatures with biases. A richer one is taken only if its
-held-out calibration error is lower beyond noise.
+forms are tried, plain first: nothing, temperatures, temperatures with biases. A richer one is taken only if it lowers
+the held-out log loss beyond noise. The calibration error is what is reported, but no judge of forms: its bins are
+noisy, and it also falls when predictions only become blurred.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter, defaultdict
+import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dspark_local.engine.calibration import RegimeCalibration
 from dspark_local.engine.reliability import (
-    BINS,
     Bin,
     PlayedRound,
     calibration_error,
@@ -24,13 +24,12 @@ from dspark_local.engine.reliability import (
     reliability_table,
     survivals,
 )
-from dspark_local.engine.temperature_scaling import fit_affine, fit_temperatures
+from dspark_local.engine.temperature_scaling import EDGE, fit_affine, fit_temperatures
 
 Form = Literal["identity", "temperatures", "affine"]
-SURE = 0.95
-"""Share of resampled sets of prompts in which a richer form must have the lower calibration error."""
+BEYOND_NOISE = 2.0
+"""Standard errors, over prompts, by which a richer form must lower the held-out log loss."""
 
-RESAMPLES = 200
 LEAST_ROUNDS = 200
 
 
@@ -39,15 +38,15 @@ class FittedRegime:
     """A regime's calibration and what it is worth; lists have one number per position.
 
     form is the form of `calibration`, scaling the temperatures of Sequential Temperature Scaling whether taken or not.
-    better is the share of resamples in which a form beats the one taken before it: (temperatures, with biases).
-    errors_before are of raw confidences. errors_after, scaling_errors (of `scaling`), floors and the tables (raw,
-    calibrated; all positions pooled) are held out.
+    gains are the falls of the held-out log loss against the form taken before, in standard errors: (temperatures, with
+    biases). errors_before are of raw confidences. errors_after, scaling_errors (of `scaling`), floors and the tables
+    (raw, calibrated; all positions pooled) are held out.
     """
 
     calibration: RegimeCalibration
     form: Form
     scaling: tuple[float, ...]
-    better: tuple[float, float]
+    gains: tuple[float, float]
     num_rounds: int
     num_prompts: int
     errors_before: tuple[float, ...]
@@ -59,21 +58,19 @@ class FittedRegime:
 
 
 class _Predictions:
-    """Held-out predictions of one form: (survivals, outcomes) of each position, and what each prompt adds to bins."""
+    """Held-out predictions of one form: (survivals, outcomes) of each position, and the log loss of each prompt."""
 
     def __init__(self, block_size: int) -> None:
         self.by_position: list[tuple[list[float], list[bool]]] = [([], []) for _ in range(block_size)]
-        self.surplus: defaultdict[int, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
-        """prompt -> position * BINS + bin -> sum of predicted minus observed."""
+        self.losses: defaultdict[int, float] = defaultdict(float)
 
     def add(self, rounds: Sequence[PlayedRound], calibration: RegimeCalibration) -> None:
         for position, (predicted, outcomes) in enumerate(self.by_position):
             p, o = survivals(rounds, position + 1, calibration.apply)
             predicted += p
             outcomes += o
-            counted = (played.prompt for played in rounds if played.known > position)
-            for prompt, chance, outcome in zip(counted, p, o, strict=True):
-                self.surplus[prompt][position * BINS + min(int(chance * BINS), BINS - 1)] += chance - outcome
+        for played in rounds:
+            self.losses[played.prompt] += _log_loss(played, calibration)
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -83,14 +80,6 @@ class _Predictions:
         predicted = [p for some, _ in self.by_position for p in some]
         outcomes = [o for _, some in self.by_position for o in some]
         return tuple(reliability_table(predicted, outcomes))
-
-    def total_error(self, times: Mapping[int, int]) -> float:
-        """Sum of |predicted - observed| over positions and bins, of prompts that count so many times."""
-        bins = [0.0] * (len(self.by_position) * BINS)
-        for prompt, count in times.items():
-            for place, value in self.surplus[prompt].items():
-                bins[place] += count * value
-        return sum(map(abs, bins))
 
 
 def fit_regime(rounds: Sequence[PlayedRound], block_size: int) -> FittedRegime:
@@ -105,11 +94,11 @@ def fit_regime(rounds: Sequence[PlayedRound], block_size: int) -> FittedRegime:
     }
     held_out = {form: _cross_predict(halves, block_size, fit) for form, fit in fits.items()}
     form: Form = "identity"
-    better: list[float] = []
+    gains: list[float] = []
     richer: tuple[Form, ...] = ("temperatures", "affine")
     for candidate in richer:
-        better.append(_share_better(held_out[form], held_out[candidate]))
-        if better[-1] >= SURE:
+        gains.append(_gain(held_out[form].losses, held_out[candidate].losses))
+        if gains[-1] > BEYOND_NOISE:
             form = candidate
     chosen = held_out[form]
     raw = held_out["identity"]
@@ -117,7 +106,7 @@ def fit_regime(rounds: Sequence[PlayedRound], block_size: int) -> FittedRegime:
         calibration=fits[form](rounds),
         form=form,
         scaling=fits["temperatures"](rounds).temperatures,
-        better=(better[0], better[1]),
+        gains=(gains[0], gains[1]),
         num_rounds=len(rounds),
         num_prompts=len({played.prompt for played in rounds}),
         errors_before=raw.errors,
@@ -146,12 +135,18 @@ def _half(prompt: int) -> int:
     return prompt.bit_count() % 2
 
 
-def _share_better(plain: _Predictions, rich: _Predictions) -> float:
-    """Share of resampled sets of prompts in which rich has the lower calibration error; 0 when nothing changes."""
-    generator = random.Random(0)
-    prompts = sorted(plain.surplus)
-    better = 0
-    for _ in range(RESAMPLES):
-        times = Counter(generator.choices(prompts, k=len(prompts)))
-        better += rich.total_error(times) < plain.total_error(times)
-    return better / RESAMPLES
+def _log_loss(played: PlayedRound, calibration: RegimeCalibration) -> float:
+    """Minus the log-likelihood of what became of the drafts that were reached."""
+    loss = 0.0
+    for slot, confidence in enumerate(calibration.apply(played.confidences)[: min(played.known, played.accepted + 1)]):
+        chance = confidence if slot < played.accepted else 1.0 - confidence
+        loss -= math.log(max(chance, EDGE))
+    return loss
+
+
+def _gain(plain: Mapping[int, float], rich: Mapping[int, float]) -> float:
+    """Mean fall of the log loss from plain to rich over prompts, in its own standard errors; 0 when nothing changes."""
+    falls = [plain[prompt] - rich[prompt] for prompt in plain]
+    mean = sum(falls) / len(falls)
+    variance = sum((fall - mean) ** 2 for fall in falls) / max(len(falls) - 1, 1)
+    return mean / math.sqrt(variance / len(falls)) if variance > 0.0 else 0.0

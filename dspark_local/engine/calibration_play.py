@@ -13,6 +13,9 @@ from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, Spe
 if TYPE_CHECKING:
     from dspark_local.native import NativeBackend
 
+ROUNDS_PER_ANSWER = 40
+"""Where an answer is cut unless there are too few prompts for that."""
+
 OnRounds = Callable[[int], None]
 """Told how many rounds there are, after each one."""
 
@@ -23,19 +26,25 @@ def play(
     *,
     temperature: float,
     wanted: int,
+    per_answer: int,
     max_tokens: int,
     cancelled: Cancelled = lambda: False,
     on_rounds: OnRounds = lambda count: None,
 ) -> list[PlayedRound]:
     """Rounds at one sampling temperature, until there are `wanted`, the prompts end or it is cancelled.
 
-    prompts are (number, text); the number is kept in the rounds, so a prompt that is asked again keeps its number. The
-    backend needs a draft. The answer that is under way when there are enough is cut short.
+    prompts are (number, text); the number is kept in the rounds, so a prompt that is asked again keeps its number. An
+    answer is cut short after `per_answer` rounds: one that has lost its way and repeats itself would otherwise outweigh
+    dozens of others. The backend needs a draft.
     """
     end_ids = frozenset(backend.tokenizer.eos_ids)
     block_size = backend.info.draft_block_size
     speculation = SpeculationSettings(mode="static", draft_tokens=block_size)
     rounds: list[PlayedRound] = []
+
+    def until(limit: int) -> Cancelled:
+        return lambda: cancelled() or len(rounds) >= limit
+
     for turn, (number, text) in enumerate(prompts):
         if cancelled() or len(rounds) >= wanted:
             break
@@ -44,7 +53,8 @@ def play(
             sampling=SamplingSettings(temperature=temperature, max_tokens=max_tokens, seed=turn),
             speculation=speculation,
         )
-        for event in backend.chat(request, lambda: cancelled() or len(rounds) >= wanted):
+        limit = min(len(rounds) + per_answer, wanted)
+        for event in backend.chat(request, until(limit)):
             if isinstance(event, RoundDone) and event.source == "draft" and event.verified:
                 # What prompt lookup adds behind the block is none of the draft's.
                 own = min(event.verified, block_size)

@@ -12,7 +12,7 @@ from dspark_local.engine.reliability import Bin
 _FORMS: dict[Form, str] = {
     "identity": "nothing helped beyond noise, confidences stay as they are",
     "temperatures": "temperatures help, biases add nothing beyond noise",
-    "affine": "temperatures and biases help",
+    "affine": "temperatures with biases help",
 }
 
 
@@ -47,6 +47,7 @@ def regime_object(fitted: FittedRegime) -> dict[str, Any]:
     return {
         **regime_entry(fitted),
         "form": fitted.form,
+        "log_loss_gains": list(fitted.gains),
         "num_prompts": fitted.num_prompts,
         "scaling_temperatures": list(fitted.scaling),
         "scaling_ece": list(fitted.scaling_errors),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def fitted(rounds: int, temperature: float = 2.0, bias: float = 0.5) -> FittedRe
         calibration=RegimeCalibration((temperature, temperature), (bias, bias)),
         form="affine",
         scaling=(3.0, 3.0),
-        better=(1.0, 1.0),
+        gains=(3.0, 3.0),
         num_rounds=rounds,
         num_prompts=rounds // 10,
         errors_before=(0.1, 0.1),
@@ -154,11 +153,11 @@ def test_regimes_that_were_not_measured_and_strangers_keys_stay() -> None:
     assert new["temperatures"] == old["temperatures"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that bind")
-def test_a_directory_that_cannot_be_written_sends_the_file_to_the_state_folder(tmp_path: Path) -> None:
-    draft, here = tmp_path / "draft", tmp_path / "here"
-    draft.mkdir(mode=0o500)
+def test_a_directory_that_cannot_take_the_file_sends_it_to_the_state_folder(tmp_path: Path) -> None:
+    draft, here = tmp_path / "draft", tmp_path / "state" / "here"
+    (draft / CALIBRATION_FILE).mkdir(parents=True)  # works for root too, unlike permissions
     assert write_document(document(), draft, here).parent == here
+    assert load_calibration(draft, 2, here).temperatures == (1.0, 2.0)
 
 
 def test_without_a_folder_that_takes_it_the_file_is_an_error_that_names_both(tmp_path: Path) -> None:

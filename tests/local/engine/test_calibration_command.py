@@ -158,10 +158,15 @@ def test_progress_off_a_terminal_is_a_line_every_500_rounds(terminal: Terminal) 
 
 def test_a_repeated_prompt_keeps_its_number_and_every_draft_is_verified(backend: NativeBackend) -> None:
     prompts: Callable[[], Iterator[tuple[int, str]]] = lambda: itertools.cycle([(3, "One?"), (8, "Two?")])  # noqa: E731
-    rounds = play(backend, prompts(), temperature=0.0, wanted=60, max_tokens=32)
+    rounds = play(backend, prompts(), temperature=0.0, wanted=60, per_answer=40, max_tokens=32)
     assert len(rounds) == 60
     assert {played.prompt for played in rounds} == {3, 8}
     whole = [played for played in rounds if played.known == BLOCK]
     assert len(whole) > 40
     assert all(len(played.confidences) == BLOCK for played in rounds)
     assert all(played.accepted <= played.known for played in rounds)
+
+
+def test_no_answer_gives_more_rounds_than_its_share(backend: NativeBackend) -> None:
+    rounds = play(backend, enumerate(["One?", "Two?"]), temperature=0.0, wanted=60, per_answer=7, max_tokens=400)
+    assert [played.prompt for played in rounds] == [0] * 7 + [1] * 7
