@@ -251,6 +251,10 @@ async def _error_of(response: httpx.Response) -> DsparkError:
     try:
         wire = WireErrorBody.model_validate_json(content).error
     except ValidationError:
-        text = content.decode("utf-8", "replace").strip()[:300]
-        wire = WireError(message=f"The server answered {response.status_code}: {text or 'no reason given'}.")
+        is_page = "html" in response.headers.get("Content-Type", "")
+        text = "" if is_page else content.decode("utf-8", "replace").strip()[:300]
+        wire = WireError(
+            message=f"The server answered {response.status_code}: {text or 'no reason given'}.",
+            hint="Is that the address of an OpenAI-compatible server?" if response.status_code == 404 else None,
+        )
     return error_of_wire(wire, response.status_code)

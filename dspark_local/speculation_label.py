@@ -31,10 +31,15 @@ def _prospect(percent: int) -> str:
 
 
 def _checked(state: SpeculationState, of: str) -> str:
-    """Drafts verified a round of those a block holds, in whole drafts; a few are never shown as none."""
-    if state.verified <= 0 or state.block_size <= 0:
+    """Drafts verified a round of those a block holds, in whole drafts; a few are never shown as none.
+
+    Drafts looked up in the prompt are no block: there may be more of them, or no draft that has a block at all.
+    """
+    if state.verified <= 0:
         return ""
-    return f"{_rounded(state.verified) or '<1'}{of}{state.block_size}"
+    drafts = _rounded(state.verified)
+    size = f"{of}{state.block_size}" if drafts <= state.block_size else " a round"
+    return f"{drafts or '<1'}{size}"
 
 
 def _rounded(value: float) -> int:

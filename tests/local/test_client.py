@@ -213,6 +213,16 @@ async def test_a_round_that_tells_no_state_of_speculation_leaves_it_unknown() ->
     assert await anext(client.chat(asks("x"))) == RoundSummary(5, 4, 3, 9, speculation=None)
 
 
+async def test_a_web_server_that_is_no_model_server_is_named_without_its_page() -> None:
+    client = streaming(lambda request: httpx.Response(404, html="<h1>Not here</h1>"))
+    with pytest.raises(DsparkError, match=r"answered 404: no reason given\. Is that .* OpenAI-compatible") as caught:
+        await client.wait_until_ready()
+    assert "<h1>" not in str(caught.value)
+    plain = streaming(lambda request: httpx.Response(502, text="upstream is away"))
+    with pytest.raises(DsparkError, match="answered 502: upstream is away"):
+        await plain.wait_until_ready()
+
+
 @pytest.mark.parametrize("garbage", ["not json", "[]", '{"choices": 3}'])
 async def test_garbage_in_the_stream_is_one_clear_error(garbage: str) -> None:
     client = streaming(lambda request: httpx.Response(200, text=f"data: {garbage}\n\n"))
