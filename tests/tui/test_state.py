@@ -57,6 +57,15 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: p
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    store = ConversationStore(tmp_path / "conversations")
+    conversation = Conversation()
+    conversation.begin("one").state = "stopped"
+    store.save(conversation)
+    assert store.load(store.path(conversation)) == conversation
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+
+
 def test_a_withdrawn_only_turn_leaves_no_file(tmp_path: Path) -> None:
     store = ConversationStore(tmp_path)
     conversation = Conversation()

@@ -30,7 +30,9 @@ Program
   F1, Esc         close this page
 
 tok/s is decoding speed. tok/pass is how many tokens one pass of the model
-yields: 1 without a draft, more with one. The text is the same either way."""
+yields: 1 without a draft, more with one. "spec on, 2 of 5, +18 %": of 5 drafts
+about 2 are checked in a pass, which gains 18 % of speed; "paused" means that
+drafts do not pay just now. The text is the same either way."""
 
 
 class HelpScreen(ModalScreen[None]):

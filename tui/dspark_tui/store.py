@@ -30,6 +30,7 @@ class ConversationStore:
     def save(self, conversation: Conversation) -> None:
         """Write it; a conversation without turns leaves no file. Raises OSError."""
         if conversation.turns:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have cleaned up
             write_atomically(self.path(conversation), _text(conversation))
         elif self.path(conversation).exists():
             self.path(conversation).unlink()
