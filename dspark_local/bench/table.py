@@ -12,14 +12,15 @@ NOTHING = "–"
 _HEAD = ("way", "tok/s", "ratio", "range", "length", "verified", "kept", "bytes/token")
 
 LEGEND = """\
-tok/s      tokens a second, prefill left out; the median run's
-ratio      speed relative to plain decoding in the same run: median, range of runs
+tok/s      tokens a second without the prefill, the median run's
+ratio      speed relative to plain decoding in the same run: median and range
 length     tokens a target pass
-verified   drafts verified a target pass, kept: the share of them that was kept
+verified   drafts verified a target pass; kept: the share of them that was kept
 bytes      of expert weights fetched, by the target and the draft
-clairvoyant bound: not run. The rounds of the longest `always`, verifying just
-           what is kept, or plain where cheaper, at the costs of the same run;
-           text that is looked up is not counted in"""
+bound      not run but computed, what a clairvoyant schedule would reach: the
+           rounds of the longest `always`, each verifying just what is kept, or
+           plain where that is cheaper, at what passes took in the same run.
+           Text that is looked up is left out."""
 
 
 def comparison_table(title: str, ways: Sequence[WayFigures]) -> str:
@@ -38,12 +39,12 @@ def comparison_table(title: str, ways: Sequence[WayFigures]) -> str:
     return "\n".join(lines)
 
 
-def costs_line(costs: StepCosts, block_size: int) -> str:
-    """What was measured before the first answer: passes by rows, and a draft, relative to a pass of one row."""
+def costs_lines(costs: StepCosts, block_size: int) -> str:
+    """What was measured before the first answer: a pass of one row, and wider ones and a draft relative to it."""
     plain = costs.verify_seconds(1)
     rows = "  ".join(f"{rows}: {costs.verify_seconds(rows) / plain:.2f}" for rows in range(2, block_size + 2))
     draft = costs.draft_seconds() / plain
-    return f"a plain pass {1000 * plain:.1f} ms; in plain passes, by rows  {rows}  draft: {draft:.2f}"
+    return f"a plain pass takes {1000 * plain:.1f} ms, a draft {draft:.2f} of it\nby rows  {rows}"
 
 
 def _cells(way: WayFigures) -> tuple[str, ...]:
@@ -51,7 +52,7 @@ def _cells(way: WayFigures) -> tuple[str, ...]:
     low, high = way.ratio_range
     return (
         way.name,
-        f"{way.tokens_per_second:.1f}",
+        f"{way.tokens_per_second:.1f}" if way.tokens_per_second < 1000 else f"{way.tokens_per_second:,.0f}",
         f"{way.ratio:.2f}",
         f"{low:.2f}–{high:.2f}" if len(way.ratios) > 1 else NOTHING,
         f"{figures.accepted_length:.2f}",

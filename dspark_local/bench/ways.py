@@ -9,8 +9,8 @@ from dspark_local.request import SpeculationSettings
 PLAIN = "plain"
 SCHEDULED = "scheduled"
 AHEAD = "ahead"
-BOUND = "clairvoyant bound"
-"""A row of the table that is no way of decoding: see clairvoyant.py."""
+BOUND = "bound"
+"""A row of the table that is no way of decoding but the clairvoyant bound of those that draft: see clairvoyant.py."""
 
 
 class Way(NamedTuple):

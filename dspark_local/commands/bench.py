@@ -66,7 +66,7 @@ def bench(
     backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context, max_sequences=2)
     pair = _pair(backend, draft or model or weights_path())
     from dspark_local.bench.speculation import BenchSettings, SpeculationBench, emulate_row_cost, report_object
-    from dspark_local.bench.table import LEGEND, comparison_table, costs_line
+    from dspark_local.bench.table import LEGEND, comparison_table, costs_lines
 
     encoded = {domain: [_encode(backend, text) for text in of_domain] for domain, of_domain in texts.items()}
     settings = BenchSettings(runs=runs, max_tokens=max_tokens, temperature=temperature, threshold=threshold)
@@ -77,7 +77,7 @@ def bench(
     block_size = pair.drafter.block_size
     progress.clear()
     if not as_json:
-        write_stdout(_head(backend, block_size, row_cost) + costs_line(measurement.costs, block_size) + "\n\n")
+        write_stdout(_head(backend, block_size, row_cost) + costs_lines(measurement.costs, block_size) + "\n\n")
     results = {}
     for domain, ways in measurement.domains(
         encoded, lambda domain, done, of: progress.show(f"{domain}: {done} of {of} answers")
