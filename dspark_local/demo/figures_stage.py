@@ -21,13 +21,13 @@ from dspark_models.training.target import Target
 
 
 def greedy_answers(
-    target: Target, tokenizer: Tokenizer, items: list[Conversation], exact: list[bool]
+    target: Target, tokenizer: Tokenizer, items: list[Conversation], exact: list[bool], limit: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """(prompts, greedy answers); where the reference is the greedy answer it is not decoded."""
+    """(prompts, greedy answers of at most ``limit`` tokens); where the reference is the answer it is not decoded."""
     prompts = [tokenizer.encode(prompt_of(i), add_special_tokens=False).ids for i in items]
     answers = [tokenizer.encode(answer_of(i), add_special_tokens=False).ids for i in items]
     missing = [i for i, ok in enumerate(exact) if not ok]
-    for i, answer in zip(missing, greedy(target, [prompts[i] for i in missing], 160) if missing else [], strict=True):
+    for i, answer in zip(missing, greedy(target, [prompts[i] for i in missing], limit) if missing else [], strict=True):
         answers[i] = answer
     return prompts, answers
 
@@ -42,7 +42,7 @@ def figures(settings: Settings, shape: Shape, count: int) -> dict[str, Any]:
         # Stories are decoded token by token, so a smaller sample has to do.
         items = held_out(domain, count if domain != "story" else max(count // 5, 1))
         loss, top, exact = score(target, tokenizer, items)
-        prompts, answers = greedy_answers(target, tokenizer, items, exact)
+        prompts, answers = greedy_answers(target, tokenizer, items, exact, 24 if settings.smoke else 160)
         rounds = replay(target, draft, prompts, answers)
         bare = replay(target, draft, prompts, answers, markov=False)
         out[domain] = {

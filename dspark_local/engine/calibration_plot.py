@@ -15,7 +15,7 @@ from dspark_local.engine.reliability import Bin
 
 SIDE = 220  # of a panel's square, in SVG units
 LEFT, TOP, RIGHT, BOTTOM = 52, 40, 16, 64
-LARGEST = 11.0  # radius of a circle that holds all drafts
+LARGEST = 18.0  # radius of a circle that holds all drafts
 
 
 def reliability_svg(fits: Mapping[float, FittedRegime]) -> str:
