@@ -9,10 +9,13 @@ what the round took and brought.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 from dspark_local.engine.ahead import WidthAhead
 from dspark_local.engine.foresight import Foresight
 from dspark_local.engine.gate import Allowance, Gate
+from dspark_local.engine.honesty import Honesty
 from dspark_local.engine.marginal_rate import LongRunRate, SlotMeans, admits, best_prefix, prefix_value
 from dspark_local.engine.scheduling import RoundOutcome, Scheduler
 from dspark_local.engine.step_costs import StepCosts
@@ -42,9 +45,13 @@ class Adaptive(Scheduler):
         self.costs = costs
         self.block_size = block_size
         self._context = 0
-        self._rate = LongRunRate(costs.verify_seconds(1))
+        # Copying a text is another regime than writing one: what a token is worth in time differs, so each has its own.
+        self._rates: dict[DraftSource, LongRunRate] = {
+            source: LongRunRate(costs.verify_seconds(1)) for source in ("draft", "lookup")
+        }
         self._allowance = Allowance()
         self._gates: dict[DraftSource, Gate] = {"draft": Gate(), "lookup": Gate()}
+        self._honesty: dict[DraftSource, Honesty] = {"draft": Honesty(), "lookup": Honesty()}
         self._means: dict[DraftSource, SlotMeans] = {"draft": SlotMeans(), "lookup": SlotMeans()}
         # Until blocks have been seen, drafting is taken to be worth twice what it costs.
         self._foresight = Foresight(2.0 * costs.draft_seconds() / costs.verify_seconds(1))
@@ -54,10 +61,9 @@ class Adaptive(Scheduler):
         self._verified = 0.0
         self._rounds = 0
 
-    @property
-    def rate(self) -> float:
-        """Tokens a second in the long run."""
-        return self._rate.tokens_per_second(self._row_seconds(1))
+    def rate(self, source: DraftSource = "draft") -> float:
+        """Tokens a second in the long run: of rounds that copy, or of all others."""
+        return self._rates["lookup" if source == "lookup" else "draft"].tokens_per_second(self._row_seconds(1))
 
     def _row_seconds(self, rows: int) -> float:
         return self.costs.verify_seconds(rows, context=self._context)
@@ -84,10 +90,11 @@ class Adaptive(Scheduler):
         if not self._gates[source].is_open:
             return 0.0
         if source == "lookup":
-            return best_prefix(lookup, rate=self.rate, seconds=self._row_seconds)[0]
+            trust = self._honesty["lookup"].trust
+            return best_prefix(lookup, rate=self.rate(), seconds=self._row_seconds, trust=trust)[0]
         if not self.block_size or self._cannot_pay():
             return 0.0
-        return self._foresight.expected() - self.rate * self.costs.draft_seconds(context=self._context)
+        return self._foresight.expected() - self.rate() * self.costs.draft_seconds(context=self._context)
 
     def _cannot_pay(self) -> bool:
         """Whether even a block that is kept whole would lose against plain decoding."""
@@ -100,7 +107,7 @@ class Adaptive(Scheduler):
         plain = self._row_seconds(1)
         draft = self.costs.draft_seconds(context=self._context)
         row = self._row_seconds(2) - plain
-        foreseen = draft - self._foresight.expected() / self.rate
+        foreseen = draft - self._foresight.expected() / self.rate()
         if self._cannot_pay():  # then nothing of a block would be verified of its own accord
             foreseen = draft + row - self._means["draft"].first * plain
         return max(foreseen, self._gates["draft"].draft_probe_loss, _LEAST_PROBE_LOSS * plain)
@@ -114,8 +121,10 @@ class Adaptive(Scheduler):
             return True
         if self._width is not None and self._source == "draft":
             return len(confidences) <= self._width.current
-        later = self._means[self._source].after(len(confidences) - 1) if self._source != "none" else ()
-        return admits(confidences, later, rate=self.rate, seconds=self._row_seconds)
+        if self._source == "none":
+            return False
+        later, trust = self._means[self._source].after(len(confidences) - 1), self._honesty[self._source].trust
+        return admits(confidences, later, rate=self.rate(self._source), seconds=self._row_seconds, trust=trust)
 
     def observe(self, outcome: RoundOutcome) -> None:
         """See Scheduler."""
@@ -124,17 +133,21 @@ class Adaptive(Scheduler):
         plain = self._row_seconds(1)
         self._rounds += 1
         self._verified += (outcome.verified - self._verified) / min(self._rounds, _RECENT_ROUNDS)
+        admitted = outcome.confidences[: outcome.verified]
+        if admitted:
+            self._honesty[outcome.source].note(sum(accumulate(admitted, mul)), outcome.accepted)
         if outcome.source == "draft":
-            value = prefix_value(outcome.confidences[: outcome.verified], rate=self.rate, seconds=self._row_seconds)
+            trust = self._honesty["draft"].trust
+            value = prefix_value(admitted, rate=self.rate(), seconds=self._row_seconds, trust=trust)
             if self._width is not None:
-                self._width.note_block(outcome.confidences, rate=self.rate, seconds=self._row_seconds)
+                self._width.note_block(outcome.confidences, rate=self.rate(), seconds=self._row_seconds)
             self._foresight.note_block(outcome.confidences, outcome.tokens, agreed=outcome.agreed, value=value)
         else:
             self._foresight.note_plain(outcome.tokens)
         if outcome.source != "none":
             self._means[outcome.source].note(outcome.confidences)
         if outcome.sequences == 1:  # a shared pass says nothing of what this conversation alone would take
-            self._rate.note(outcome.tokens, seconds)
+            self._rates["lookup" if outcome.source == "lookup" else "draft"].note(outcome.tokens, seconds)
             self._allowance.earn(seconds)
             for source, gate in self._gates.items():
                 if source == outcome.source:

@@ -61,14 +61,14 @@ class SlotMeans:
 
 
 def admits(
-    confidences: Sequence[float], later: Sequence[float], *, rate: float, seconds: RowSeconds, rows: int = 1
+    confidences: Sequence[float], later: Sequence[float], *, rate: float, seconds: RowSeconds, trust: float = 1.0
 ) -> bool:
     """Whether the last slot of confidences is worth its row, or the first of several rows that together are.
 
-    later are expected confidences of the slots behind it; rows the pass has without any draft of this block.
+    later are expected confidences of the slots behind it; every survival counts `trust` times (see Honesty).
     """
-    survival = prod(confidences)
-    have = rows + len(confidences) - 1
+    survival = trust * prod(confidences)
+    have = len(confidences)
     value = survival - rate * (seconds(have + 1) - seconds(have))
     if value > 0.0:
         return True
@@ -80,13 +80,15 @@ def admits(
     return False
 
 
-def prefix_value(confidences: Sequence[float], *, rate: float, seconds: RowSeconds) -> float:
+def prefix_value(confidences: Sequence[float], *, rate: float, seconds: RowSeconds, trust: float = 1.0) -> float:
     """What verifying all these drafts brings above plain decoding, in tokens at `rate`; negative when it loses."""
-    survivals = accumulate(confidences, mul)
-    return sum(survivals) - rate * (seconds(len(confidences) + 1) - seconds(1))
+    tokens: float = trust * sum(accumulate(confidences, mul))
+    return tokens - rate * (seconds(len(confidences) + 1) - seconds(1))
 
 
-def best_prefix(confidences: Sequence[float], *, rate: float, seconds: RowSeconds) -> tuple[float, int]:
+def best_prefix(
+    confidences: Sequence[float], *, rate: float, seconds: RowSeconds, trust: float = 1.0
+) -> tuple[float, int]:
     """(what the best prefix of a block brings above plain decoding, in tokens at `rate`; its length), 0 for none.
 
     All confidences are looked at, so this may weigh sources and judge what is over, never admit a drawn token.
@@ -94,7 +96,7 @@ def best_prefix(confidences: Sequence[float], *, rate: float, seconds: RowSecond
     best, length = 0.0, 0
     value = 0.0
     for slot, survival in enumerate(accumulate(confidences, mul)):
-        value += survival - rate * (seconds(slot + 2) - seconds(slot + 1))
+        value += trust * survival - rate * (seconds(slot + 2) - seconds(slot + 1))
         if value > best:
             best, length = value, slot + 1
     return best, length

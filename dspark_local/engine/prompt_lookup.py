@@ -16,7 +16,7 @@ from typing import NamedTuple
 LONGEST_LOOKUP = 24
 """Tokens of one proposal at most. With the anchor it stays inside what every target can rewind."""
 
-KEY_LENGTH = 3
+KEY_LENGTH = 2
 LONGEST_MATCH = 32
 _CANDIDATES = 6
 
@@ -67,8 +67,8 @@ class LookupIndex:
 class LookupTrust:
     """How often a proposed token is right, by the length of the match before it: counts over a prior."""
 
-    _EDGES = (4, 6, 9, 14, 22)
-    _PRIOR = (0.45, 0.6, 0.75, 0.85, 0.92, 0.95)
+    _EDGES = (3, 4, 6, 9, 14, 22)
+    _PRIOR = (0.3, 0.45, 0.6, 0.75, 0.85, 0.92, 0.95)
     _PRIOR_WEIGHT = 6.0
     _MEMORY = 200.0
 

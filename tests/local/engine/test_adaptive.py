@@ -122,11 +122,11 @@ def test_admission_stops_where_a_row_costs_more_than_its_draft_brings() -> None:
 
 def test_a_shared_pass_teaches_nothing_about_what_the_conversation_alone_would_take() -> None:
     rule = adaptive()
-    before = rule.rate
+    before = rule.rate()
     shared = outcome("draft", SURE, 5, 6, 100.0)
     for _ in range(50):
         rule.observe(RoundOutcome(**{name: getattr(shared, name) for name in shared.__slots__} | {"sequences": 4}))
-    assert rule.rate == before
+    assert rule.rate() == before
     assert rule.state.gain is None
 
 
