@@ -2,8 +2,8 @@
 
 The rounds are those that verify the whole block, left where they are: each verifies what will be kept and no more (or
 more, should that be cheaper), or, where it does not pay, its tokens are decoded plainly. No schedule that drafts these
-blocks is faster, up to two things that are left out: text that is looked up instead of drafted, and blocks cut short
-because the next one, drafted later, happens to be luckier.
+blocks is faster, up to what is left out: text that is looked up instead of drafted, blocks drafted longer than the
+draft's own size, and blocks cut short because the next one, drafted later, happens to be luckier.
 
 Every round keeps its own measured seconds, scaled by what passes of both widths took on average in the same run, so a
 moment in which the machine was slow does not count for one way and not for the other.
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dspark_local.bench.answers import Answer, Figures, Pass, figures_of
 from dspark_local.bench.ways import PLAIN, always
-from dspark_local.engine.step_costs import StepCosts
+from dspark_local.engine.step_costs import Curve
 
 
 def clairvoyant_figures(answers: Mapping[str, Sequence[Answer]], block_size: int) -> Figures:
@@ -24,39 +24,38 @@ def clairvoyant_figures(answers: Mapping[str, Sequence[Answer]], block_size: int
     Its seconds are on the scale of plain decoding's in that run. Bytes are unknown, as nothing ran.
     """
     plain = figures_of(answers[PLAIN])
-    costs = costs_of_passes(answers, block_size)
+    verify, draft_seconds = costs_of_passes(answers, block_size)
     tokens = passes = verified = accepted = 0
     seconds = 0.0
     for played in _passes(answers[always(block_size)]):
         most = max(played.verified + 1, played.tokens)
-        rows = min(range(played.tokens, most + 1), key=costs.verify_seconds)
+        rows = min(range(played.tokens, most + 1), key=verify.seconds)
         tokens += played.tokens
-        if costs.draft_seconds() + costs.verify_seconds(rows) < played.tokens * costs.verify_seconds(1):
+        if draft_seconds + verify.seconds(rows) < played.tokens * verify.seconds(1):
             passes += 1
             verified += rows - 1
             accepted += played.tokens - 1
-            width = costs.verify_seconds(rows) / costs.verify_seconds(played.verified + 1)
+            width = verify.seconds(rows) / verify.seconds(played.verified + 1)
             seconds += played.draft_seconds + played.verify_seconds * width
         else:
             passes += played.tokens
-            seconds += played.tokens * costs.verify_seconds(1)
+            seconds += played.tokens * verify.seconds(1)
     in_passes = sum(played.verify_seconds for played in _passes(answers[PLAIN]))
     if in_passes > 0.0:  # an answer takes a little beside its passes, in every way
         seconds *= plain.seconds / in_passes
     return Figures(tokens, passes, seconds, verified, accepted, None)
 
 
-def costs_of_passes(answers: Mapping[str, Sequence[Answer]], block_size: int) -> StepCosts:
-    """Mean seconds of passes by rows, and of a draft, as they were in these answers."""
-    verify: dict[int, list[float]] = {1: [played.verify_seconds for played in _passes(answers[PLAIN])]}
+def costs_of_passes(answers: Mapping[str, Sequence[Answer]], block_size: int) -> tuple[Curve, float]:
+    """(mean seconds of passes by rows, mean seconds of drafting a block), as they were in these answers."""
+    rows_seconds: dict[int, list[float]] = {1: [played.verify_seconds for played in _passes(answers[PLAIN])]}
     draft: list[float] = []
     for k in range(1, block_size + 1):
         for played in _passes(answers[always(k)]):
             if played.source == "draft":
                 draft.append(played.draft_seconds)
-                verify.setdefault(played.verified + 1, []).append(played.verify_seconds)
-    means = {rows: _mean(seconds) for rows, seconds in verify.items()}
-    return StepCosts(means, {1: _mean(draft)})
+                rows_seconds.setdefault(played.verified + 1, []).append(played.verify_seconds)
+    return Curve({rows: _mean(seconds) for rows, seconds in rows_seconds.items()}), _mean(draft)
 
 
 def _passes(answers: Iterable[Answer]) -> Iterable[Pass]:
