@@ -54,7 +54,8 @@ class SpeculationState:
     """How speculation fares in a conversation, over its latest rounds.
 
     off: never tried, by request or for lack of a draft. on: drafts are verified. paused: they do not pay at present.
-    verified is the mean number of drafts checked a round, of block_size at most; gain is the measured speed relative
+    verified is the mean number of drafts checked a round; block_size is the draft's own, which longer blocks and copies
+    from the text go beyond. gain is the measured speed relative
     to plain decoding minus 1 (0.18 is 18 % faster), None until both have been measured. Paused, it is what drafts
     would cost or bring.
     """

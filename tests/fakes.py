@@ -202,7 +202,7 @@ class FakeDrafter:
             raise ValueError(f"the anchor stands at {request.position}, observed are {cache.length}")
         block = DraftBlock([], [], [])
         state, token = cache.states[-1], request.anchor
-        for slot in range(self.block_size):
+        for slot in range(request.length or self.block_size):
             state = self._target._advance(state, token)
             table = self._target.table if state % 100 < self._skill else self._other
             token, probabilities = request.sampler(slot, table[state % len(table)])

@@ -13,6 +13,7 @@ from itertools import accumulate
 from operator import mul
 
 from dspark_local.engine.ahead import WidthAhead
+from dspark_local.engine.block_length import BlockLength
 from dspark_local.engine.foresight import Foresight
 from dspark_local.engine.gate import Allowance, Gate
 from dspark_local.engine.honesty import Honesty
@@ -26,6 +27,9 @@ _LEAST_PROBE_LOSS = 0.02
 
 _RECENT_ROUNDS = 12
 """What the user is shown as the present number of drafts is the mean of about so many rounds."""
+
+_ROUNDS_TO_TELL = 12
+"""Fewer drafted rounds give a gain that may be off by half; the user is told none."""
 
 _LEAST_VERIFIED = 0.2
 """Mean drafts a round under which speculation is as good as paused: what probes alone verify."""
@@ -54,7 +58,8 @@ class Adaptive(Scheduler):
         self._honesty: dict[DraftSource, Honesty] = {"draft": Honesty(), "lookup": Honesty()}
         self._means: dict[DraftSource, SlotMeans] = {"draft": SlotMeans(), "lookup": SlotMeans()}
         # Until blocks have been seen, drafting is taken to be worth twice what it costs.
-        self._foresight = Foresight(2.0 * costs.draft_seconds() / costs.verify_seconds(1))
+        self._length = BlockLength(block_size)
+        self._foresight = Foresight(2.0 * self._draft_seconds() / costs.verify_seconds(1))
         self._source: DraftSource = "none"
         self._is_probe = False
         self._width = WidthAhead() if ahead else None
@@ -67,6 +72,13 @@ class Adaptive(Scheduler):
 
     def _row_seconds(self, rows: int) -> float:
         return self.costs.verify_seconds(rows, context=self._context)
+
+    def _draft_seconds(self) -> float:
+        return self.costs.draft_seconds(self._length.current, context=self._context) if self.block_size else 0.0
+
+    def draft_slots(self, block_size: int) -> int:
+        """See Scheduler: longer blocks while confidence stays high. With `ahead`, always the draft's own size."""
+        return self._length.current if self._width is None else block_size
 
     def choose_source(self, lookup: Sequence[float], context: int) -> DraftSource:
         """See Scheduler."""
@@ -94,18 +106,18 @@ class Adaptive(Scheduler):
             return best_prefix(lookup, rate=self.rate(), seconds=self._row_seconds, trust=trust)[0]
         if not self.block_size or self._cannot_pay():
             return 0.0
-        return self._foresight.expected() - self.rate() * self.costs.draft_seconds(context=self._context)
+        return self._foresight.expected() - self.rate() * self._draft_seconds()
 
     def _cannot_pay(self) -> bool:
         """Whether even a block that is kept whole would lose against plain decoding."""
-        plain, draft = self._row_seconds(1), self.costs.draft_seconds(context=self._context)
-        perfect, _ = best_prefix([1.0] * self.block_size, rate=1.0 / plain, seconds=self._row_seconds)
+        plain, draft = self._row_seconds(1), self._draft_seconds()
+        perfect, _ = best_prefix([1.0] * self._length.current, rate=1.0 / plain, seconds=self._row_seconds)
         return perfect * plain <= draft
 
     def _draft_probe_loss(self) -> float:
         """Seconds that drafting a block and verifying at least its first token is expected to lose."""
         plain = self._row_seconds(1)
-        draft = self.costs.draft_seconds(context=self._context)
+        draft = self._draft_seconds()
         row = self._row_seconds(2) - plain
         foreseen = draft - self._foresight.expected() / self.rate()
         if self._cannot_pay():  # then nothing of a block would be verified of its own accord
@@ -141,6 +153,7 @@ class Adaptive(Scheduler):
             value = prefix_value(admitted, rate=self.rate(), seconds=self._row_seconds, trust=trust)
             if self._width is not None:
                 self._width.note_block(outcome.confidences, rate=self.rate(), seconds=self._row_seconds)
+            self._length.note_block(outcome.own, outcome.verified, outcome.accepted)
             self._foresight.note_block(outcome.confidences, outcome.tokens, agreed=outcome.agreed, value=value)
         else:
             self._foresight.note_plain(outcome.tokens)
@@ -158,9 +171,10 @@ class Adaptive(Scheduler):
     @property
     def state(self) -> SpeculationState:
         """See Scheduler. Where drafts cannot pay, the gain is what a perfect first draft would make of it."""
-        gain = max(self._gates.values(), key=lambda gate: gate.rounds).last_gain
+        gate = max(self._gates.values(), key=lambda gate: gate.rounds)
+        gain = gate.last_gain if gate.rounds >= _ROUNDS_TO_TELL or not gate.is_open else None
         is_on = self._verified >= _LEAST_VERIFIED
         if self.block_size and not is_on and self._cannot_pay():
-            drafted = self.costs.draft_seconds(context=self._context) + self._row_seconds(2)
+            drafted = self._draft_seconds() + self._row_seconds(2)
             gain = 2.0 * self._row_seconds(1) / drafted - 1.0
         return SpeculationState("on" if is_on else "paused", self._verified, self.block_size, gain)

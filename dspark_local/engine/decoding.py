@@ -84,6 +84,7 @@ class Decoding:
         self.reason: FinishReason | None = None
         self.proposal = Proposal()
         self._accepted = 0
+        self._block_size = session.drafter.block_size if session.drafter is not None else 0
         self._index = LookupIndex(task.prompt) if task.scheduler.uses_lookup else None
 
     def start(self) -> Iterator[PrefillProgress | Step]:
@@ -140,9 +141,16 @@ class Decoding:
         self.proposal.source = source
         return source
 
+    @property
+    def draft_slots(self) -> int:
+        """How many drafts to ask the model's draft for."""
+        return self.task.scheduler.draft_slots(self._block_size)
+
     def take_block(self, block: DraftBlock) -> None:
         """The model's draft; where the text goes on from it, the text lengthens it."""
-        self.proposal.add_block(block, self.task.calibration.apply(block.confidences))
+        trained, beyond = block.confidences[: self._block_size], block.confidences[self._block_size :]
+        calibrated = [*self.task.calibration.apply(trained), *self.session.extra_slots.apply(beyond)]
+        self.proposal.add_block(block, calibrated)
         if self._index is not None and self.draft_limit > len(block.ids):
             match = self._index.find(block.ids, self.draft_limit - len(block.ids))
             self.proposal.add_match(match, self.session.lookup_trust)
@@ -173,17 +181,14 @@ class Decoding:
     def report(self, kept: Sequence[int], verified: int, cost: PassCost) -> Step:
         """Let everything that learns learn from the round, and describe it."""
         proposal, accepted = self.proposal, self._accepted
-        if proposal.own and verified:
-            self.task.learn(proposal.raw[: proposal.own], min(verified, proposal.own), min(accepted, proposal.own))
-        if verified > proposal.own and accepted >= proposal.own:
-            checked, right = verified - proposal.own, accepted - proposal.own
-            self.session.lookup_trust.observe(proposal.match_length, checked, right)
+        self._learn_confidences(verified, accepted)
         agreed = len(proposal.ids) >= len(kept) and proposal.ids[len(kept) - 1] == kept[-1]
         position = self.session.length - len(kept)
         self.task.scheduler.observe(
             RoundOutcome(
                 source=proposal.source,
                 confidences=tuple(proposal.confidences),
+                own=proposal.own,
                 verified=verified,
                 accepted=accepted,
                 tokens=len(kept),
@@ -211,6 +216,22 @@ class Decoding:
             speculation=self.task.scheduler.state,
         )
         return Step(tuple(kept), event)
+
+    def _learn_confidences(self, verified: int, accepted: int) -> None:
+        """Tell each part of the proposal what became of it: the trained slots, those beyond, the text's."""
+        raw, own, trained = self.proposal.raw, self.proposal.own, min(self.proposal.own, self._block_size)
+
+        def of_text(raw: Sequence[float], verified: int, accepted: int) -> None:
+            self.session.lookup_trust.observe(self.proposal.match_length, verified, accepted)
+
+        parts = (
+            (0, trained, self.task.learn),
+            (trained, own, self.session.extra_slots.observe),
+            (own, len(raw), of_text),
+        )
+        for begin, end, learn in parts:
+            if min(end, verified) > begin and accepted >= begin:
+                learn(raw[begin:end], min(end, verified) - begin, min(end, accepted) - begin)
 
     def _accept(self, logits: Tensor, verified: int) -> tuple[int, int]:
         drafts = self.proposal.ids[:verified]

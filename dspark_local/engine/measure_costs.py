@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
+from dspark_local.engine.block_length import LONGEST_FACTOR
 from dspark_local.engine.meter import Clock
 from dspark_local.engine.session import Session, draft_together, verify_together
 from dspark_local.engine.step_costs import StepCosts
@@ -23,7 +24,7 @@ _WIDE_ROWS = (9, 17, 25)
 
 
 def measure_costs(session: Session, *, clock: Clock = time.perf_counter, budget: float = BUDGET_SECONDS) -> StepCosts:
-    """Seconds of target passes of 1 .. block + 1 rows and wider ones, and of a draft pass, on an empty session.
+    """Seconds of target passes of 1 .. block + 1 rows and wider ones, and of draft passes, on an empty session.
 
     Stops after about `budget` seconds, but not before every width had two turns; a model so slow that one pass of one
     row takes half of that is measured at its ends only, once. The session is empty again afterwards.
@@ -36,7 +37,7 @@ def measure_costs(session: Session, *, clock: Clock = time.perf_counter, budget:
     filler = [(7 * i + 3) % session.target.vocab_size for i in range(CONTEXT_TOKENS + most)]
     session.append(filler[:CONTEXT_TOKENS], "none")
     verify: dict[int, list[float]] = {rows: [] for rows in (*narrow, *wide)}
-    draft: list[float] = []
+    draft: dict[int, list[float]] = {slots: [] for slots in (block, LONGEST_FACTOR * block) if block}
     turns = _MOST_TURNS
     began = clock()
     _verify(session, filler[CONTEXT_TOKENS : CONTEXT_TOKENS + 1])
@@ -48,14 +49,15 @@ def measure_costs(session: Session, *, clock: Clock = time.perf_counter, budget:
         if turn > _LEAST_TURNS and clock() - began > budget:
             break
         for rows in narrow if turn > _LEAST_TURNS else (*narrow, *wide):
-            if session.drafter is not None and rows == narrow[-1]:
-                draft.append(_timed(clock, partial(_draft, session, filler)))
+            for slots, seconds in draft.items() if rows == narrow[-1] else ():
+                seconds.append(_timed(clock, partial(_draft, session, filler, slots)))
             ids = filler[CONTEXT_TOKENS : CONTEXT_TOKENS + rows]
             verify[rows].append(_timed(clock, partial(_verify, session, ids)))
             session.settle(0)
     session.clear()
     return StepCosts(
-        {rows: _typical(seconds) for rows, seconds in verify.items()}, {1: _typical(draft)} if draft else None
+        {rows: _typical(seconds) for rows, seconds in verify.items()},
+        {slots: _typical(seconds) for slots, seconds in draft.items()},
     )
 
 
@@ -74,5 +76,5 @@ def _verify(session: Session, ids: list[int]) -> None:
     verify_together([(session, ids)])[0].argmax(-1).tolist()  # what greedy acceptance reads; waits for a GPU
 
 
-def _draft(session: Session, filler: list[int]) -> None:
-    draft_together([(session, filler[-1], lambda slot, logits: (int(logits.argmax()), None))])
+def _draft(session: Session, filler: list[int], slots: int) -> None:
+    draft_together([(session, filler[-1], lambda slot, logits: (int(logits.argmax()), None), slots)])

@@ -34,7 +34,7 @@ class Rounds:
         began = self.clock()
         drafting = [decoding for decoding in decodings if decoding.choose_source() == "draft"]
         if drafting:
-            requests = [(decoding.session, decoding.anchor, decoding.draft_sampler()) for decoding in drafting]
+            requests = [(d.session, d.anchor, d.draft_sampler(), d.draft_slots) for d in drafting]
             for decoding, block in zip(drafting, draft_together(requests), strict=True):
                 decoding.take_block(block)
         drafted = self.clock()
@@ -49,7 +49,7 @@ class Rounds:
         ended = self.clock()
 
         cost = PassCost(drafted - began, ended - drafted, sum(lengths) + len(lengths), len(lengths))
-        self._learn(cost, drafts=len(drafting), context=decodings[0].session.length)
+        self._learn(cost, slots=sum(d.proposal.own for d in drafting), context=decodings[0].session.length)
         return [d.report(k, length, cost) for d, k, length in zip(decodings, kept, lengths, strict=True)]
 
     def _schedule(self, decodings: Sequence[Decoding], draft_seconds: float) -> list[int]:
@@ -79,9 +79,9 @@ class Rounds:
             alone[i] = length
         return alone
 
-    def _learn(self, cost: PassCost, *, drafts: int, context: int) -> None:
+    def _learn(self, cost: PassCost, *, slots: int, context: int) -> None:
         if self.costs is None:
             return
         self.costs.note_verify(cost.rows, cost.verify_seconds, sequences=cost.sequences, context=context)
-        if drafts:
-            self.costs.note_draft(cost.draft_seconds, requests=drafts, context=context)
+        if slots:
+            self.costs.note_draft(slots, cost.draft_seconds, context=context)

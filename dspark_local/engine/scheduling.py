@@ -20,13 +20,15 @@ from dspark_local.events import DraftSource, SpeculationState
 class RoundOutcome:
     """What one round of one request did, for rules that learn.
 
-    confidences are the calibrated ones of the whole proposal, `tokens` how many tokens were decided. agreed says that
-    the first draft that was not kept was still the token decided in its place (it was not verified). seconds are those
-    of the draft pass and of the rest, `rows` and `sequences` what the pass held in all, context the tokens before it.
+    confidences are the calibrated ones of the whole proposal, `own` of them of the model's draft; tokens is how many
+    tokens were decided. agreed says that the first draft that was not kept was still the token decided in its place (it
+    was not verified). seconds are those of the draft pass and of the rest, `rows` and `sequences` what the pass held in
+    all, context the tokens before it.
     """
 
     source: DraftSource
     confidences: tuple[float, ...]
+    own: int
     verified: int
     accepted: int
     tokens: int
@@ -54,6 +56,10 @@ class Scheduler(Protocol):
         in the cache.
         """
         return "draft"
+
+    def draft_slots(self, block_size: int) -> int:
+        """How many drafts to ask for; block_size is what the draft was trained with."""
+        return block_size
 
     def admits(self, confidences: Sequence[float]) -> bool:
         """Whether the draft of slot len(confidences) - 1 is verified, all earlier ones being admitted.

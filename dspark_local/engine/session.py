@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dspark_local.engine.block_length import LONGEST_FACTOR
+from dspark_local.engine.calibration import RegimeCalibration
+from dspark_local.engine.calibration_online import OnlineCalibration
 from dspark_local.engine.prompt_lookup import LookupTrust
 from dspark_models.protocols import DraftBlock, Drafter, DraftRequest, DraftSampler, LogitRows, Run, RunOutput, Target
 
@@ -32,6 +35,8 @@ class Session:
         self.target = target
         self.drafter = drafter
         self.lookup_trust = LookupTrust()
+        # Slots beyond the block that a draft was trained with have no calibration of their own to start from.
+        self.extra_slots = OnlineCalibration(RegimeCalibration(), LONGEST_FACTOR * drafter.block_size if drafter else 0)
         self._ids: list[int] = []
         # The furthest position written since the caches were last whole. Rings lose an old row for every row written,
         # rejected drafts included, so what can be undone counts from here, not from the present length.
@@ -151,8 +156,8 @@ class Session:
         self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.length <= length]
 
 
-def draft_together(requests: Sequence[tuple[Session, int, DraftSampler]]) -> list[DraftBlock]:
-    """One draft pass for several sessions of one drafter: (session, anchor, sampler) -> its block.
+def draft_together(requests: Sequence[tuple[Session, int, DraftSampler, int]]) -> list[DraftBlock]:
+    """One draft pass for several sessions of one drafter: (session, anchor, sampler, slots) -> its block.
 
     The anchor is the decided token after those in the caches.
     """
@@ -161,8 +166,8 @@ def draft_together(requests: Sequence[tuple[Session, int, DraftSampler]]) -> lis
         raise RuntimeError("this session has no drafter")
     return drafter.draft(
         [
-            DraftRequest(session._draft_sequence, anchor, session.length, sampler)
-            for session, anchor, sampler in requests
+            DraftRequest(session._draft_sequence, anchor, session.length, sampler, slots)
+            for session, anchor, sampler, slots in requests
         ]
     )
 

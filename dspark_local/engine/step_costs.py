@@ -1,7 +1,7 @@
 """What a pass costs, in seconds, by what it runs: measured, never modelled.
 
-Two curves for every range of context lengths: a target pass by the rows it verifies, a draft pass by the requests it
-drafts for. Points that were measured are kept as they are, jagged steps and all; between them the line, beyond them
+Two curves for every range of context lengths: a target pass by the rows it verifies, a draft pass by the slots it
+drafts. Points that were measured are kept as they are, jagged steps and all; between them the line, beyond them
 the last slope. Every real pass refreshes them, in two parts: one common speed (the machine got faster or slower, all
 points move) and the point's own place on the curve (slower to move).
 
@@ -23,7 +23,7 @@ _SHORT_CONTEXT_BITS = 10  # one range for all contexts below 1,024 tokens, then 
 
 
 class Curve:
-    """Seconds by a whole number from 1 up (rows, requests), with one common speed."""
+    """Seconds by a whole number from 1 up (rows, slots), with one common speed."""
 
     def __init__(self, points: Mapping[int, float], *, speed: float = 1.0) -> None:
         if not points or min(points) < 1 or not all(0.0 < s < math.inf for s in points.values()):
@@ -71,7 +71,7 @@ class Curve:
 class StepCosts:
     """Seconds of target and draft passes on this machine, for this model and placement.
 
-    verify {rows: seconds} of one sequence, draft {requests: seconds}; no draft costs nothing to run.
+    verify {rows: seconds} of one sequence, draft {slots: seconds}; no draft costs nothing to run.
     """
 
     def __init__(self, verify: Mapping[int, float], draft: Mapping[int, float] | None = None) -> None:
@@ -83,9 +83,9 @@ class StepCosts:
         """A target pass of `rows` tokens in all, of `sequences` sequences, behind `context` cached tokens."""
         return self._near(self._verify, context).seconds(rows) * self._spread(sequences)
 
-    def draft_seconds(self, *, requests: int = 1, context: int = 0) -> float:
-        """A draft pass for `requests` sequences; 0 while none was ever measured."""
-        return self._near(self._draft, context).seconds(requests) if self._draft else 0.0
+    def draft_seconds(self, slots: int, *, context: int = 0) -> float:
+        """A draft pass of `slots` in all; 0 while none was ever measured."""
+        return self._near(self._draft, context).seconds(slots) if self._draft else 0.0
 
     def note_verify(self, rows: int, seconds: float, *, sequences: int = 1, context: int = 0) -> None:
         """A real target pass. Passes of several sequences teach only what sequences add."""
@@ -96,23 +96,23 @@ class StepCosts:
         share = (min(max(seconds / alone, 1.0 / OUTLIER), OUTLIER) - 1.0) / (sequences - 1)
         self._sequence_share += POINT_RATE * (share - self._sequence_share)
 
-    def note_draft(self, seconds: float, *, requests: int = 1, context: int = 0) -> None:
+    def note_draft(self, slots: int, seconds: float, *, context: int = 0) -> None:
         """A real draft pass."""
         if self._draft:
-            self._own(self._draft, context).note(requests, seconds)
+            self._own(self._draft, context).note(slots, seconds)
         elif 0.0 < seconds < math.inf:
-            self._draft[0] = Curve({requests: seconds})
+            self._draft[0] = Curve({slots: seconds})
 
     def as_dict(self) -> dict[str, Any]:
         """Both curves of the shortest contexts, for a JSON file."""
         draft = self._draft[0].as_dict() if 0 in self._draft else {}
-        return {"verify_seconds_by_rows": self._verify[0].as_dict(), "draft_seconds_by_requests": draft}
+        return {"verify_seconds_by_rows": self._verify[0].as_dict(), "draft_seconds_by_slots": draft}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StepCosts:
         """The inverse of as_dict. ValueError, KeyError, TypeError or AttributeError for anything else."""
         verify = {int(rows): float(s) for rows, s in data["verify_seconds_by_rows"].items()}
-        draft = {int(requests): float(s) for requests, s in data["draft_seconds_by_requests"].items()}
+        draft = {int(slots): float(s) for slots, s in data["draft_seconds_by_slots"].items()}
         return cls(verify, draft)
 
     def _spread(self, sequences: int) -> float:

@@ -103,8 +103,9 @@ class Checkpoint:
         Raises NotAModelError for a directory without config.json, CheckpointError for a damaged or missing file.
         """
         path = Path(path)
-        if not path.exists():
-            raise NotAModelError(f"There is no directory {path}.", hint="Check the path given as the model.")
+        if not path.is_dir():
+            what = f"{path} is a file, not a directory." if path.exists() else f"There is no directory {path}."
+            raise NotAModelError(what, hint="Give the directory that holds config.json and the safetensors shards.")
         if not (path / "config.json").is_file():
             raise NotAModelError(
                 f"{path} holds no model: config.json is missing.",

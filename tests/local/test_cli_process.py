@@ -96,3 +96,19 @@ def test_a_reader_that_has_enough_ends_the_program_quietly(tmp_path: Path) -> No
     assert process.wait(timeout=60) == 0
     assert b"Traceback" not in errors
     assert b"Broken" not in errors
+
+
+def test_an_output_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", RECITE, str(tmp_path), "run", "Say it?", "--max-tokens", "4"],
+        stdin=subprocess.DEVNULL,
+        stdout=Path("/dev/full").open("wb"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert "No space left on device" in process.stderr
+    assert "defect" not in process.stderr

@@ -13,7 +13,8 @@ from dspark_models.protocols import Run, RunOutput, Target
 class Reciting:
     """Wraps a target: whatever it computes, the tokens after `prompt_length` are those of `script`, with certainty.
 
-    `clock` shows the seconds that its passes would take by `costs`; drafting takes none. Taps are the wrapped target's own, so a draft is made from what a model that says these tokens would show it.
+    `clock` shows the seconds that its passes would take by `costs`; drafting takes none. Taps are the wrapped target's
+    own, so a draft is made from what a model that says these tokens would show it.
     """
 
     def __init__(self, target: Target, prompt_length: int, script: Sequence[int], costs: StepCosts) -> None:

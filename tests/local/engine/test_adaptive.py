@@ -22,6 +22,7 @@ def outcome(
     return RoundOutcome(
         source=source,
         confidences=tuple(confidences),
+        own=len(confidences),
         verified=verified,
         accepted=tokens - 1,
         tokens=tokens,

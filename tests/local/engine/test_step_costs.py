@@ -77,12 +77,12 @@ def test_long_contexts_have_a_curve_of_their_own_that_starts_from_the_nearest() 
     costs = StepCosts(STAIRS, {1: 0.2})
     for _ in range(200):
         costs.note_verify(1, 4.0, context=50_000)
-        costs.note_draft(0.8, context=50_000)
+        costs.note_draft(5, 0.8, context=50_000)
     assert costs.verify_seconds(1, context=100) == 1.0
     assert costs.verify_seconds(1, context=50_000) == pytest.approx(4.0, rel=0.02)
     assert costs.verify_seconds(1, context=60_000) == costs.verify_seconds(1, context=50_000)
-    assert costs.draft_seconds(context=100) == 0.2
-    assert costs.draft_seconds(context=50_000) == pytest.approx(0.8, rel=0.02)
+    assert costs.draft_seconds(5, context=100) == 0.2
+    assert costs.draft_seconds(5, context=50_000) == pytest.approx(0.8, rel=0.02)
 
 
 def test_passes_of_several_sequences_teach_what_a_sequence_adds_and_leave_the_curve() -> None:
@@ -96,9 +96,9 @@ def test_passes_of_several_sequences_teach_what_a_sequence_adds_and_leave_the_cu
 
 def test_without_a_draft_drafting_costs_nothing_until_one_has_run() -> None:
     costs = StepCosts(STAIRS)
-    assert costs.draft_seconds() == 0.0
-    costs.note_draft(0.3)
-    assert costs.draft_seconds() == 0.3
+    assert costs.draft_seconds(5) == 0.0
+    costs.note_draft(5, 0.3)
+    assert costs.draft_seconds(5) == 0.3
 
 
 def test_costs_survive_a_round_trip_through_json() -> None:
@@ -108,4 +108,4 @@ def test_costs_survive_a_round_trip_through_json() -> None:
     assert [again.verify_seconds(rows) for rows in range(1, 8)] == pytest.approx(
         [costs.verify_seconds(rows) for rows in range(1, 8)]
     )
-    assert again.draft_seconds() == costs.draft_seconds()
+    assert again.draft_seconds(5) == costs.draft_seconds(5)

@@ -50,11 +50,12 @@ def replay(profile: Profile, trace: Trace, tokens: int, seed: int, *, ahead: boo
         verify_seconds = took(profile.verify_ms[length] if source == "draft" else profile.plain_ms)
         costs.note_verify(length + 1, verify_seconds)
         if source == "draft":
-            costs.note_draft(draft_seconds)
+            costs.note_draft(BLOCK, draft_seconds)
         scheduler.observe(
             RoundOutcome(
                 source=source,
                 confidences=tuple(confidences),
+                own=len(confidences),
                 verified=length,
                 accepted=kept,
                 tokens=kept + 1,
