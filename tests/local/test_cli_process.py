@@ -99,16 +99,17 @@ def test_a_reader_that_has_enough_ends_the_program_quietly(tmp_path: Path) -> No
 
 
 def test_an_output_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", RECITE, str(tmp_path), "run", "Say it?", "--max-tokens", "4"],
-        stdin=subprocess.DEVNULL,
-        stdout=Path("/dev/full").open("wb"),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        timeout=120,
-        check=False,
-    )
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-c", RECITE, str(tmp_path), "run", "Say it?", "--max-tokens", "4"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            timeout=120,
+            check=False,
+        )
     assert process.returncode == 2
     assert "No space left on device" in process.stderr
     assert "defect" not in process.stderr

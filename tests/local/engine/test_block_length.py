@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dspark_local.engine.adaptive import Adaptive
 from dspark_local.engine.block_length import LONGEST_FACTOR, BlockLength
 from dspark_local.engine.generate import generate
 from dspark_local.engine.honesty import Honesty
-from dspark_local.engine.session import Session
+from dspark_local.engine.step_costs import StepCosts
 from dspark_local.engine.task import Step, Task
 from dspark_local.events import RoundDone
 from dspark_local.request import SamplingSettings
-from tests.fakes import fake_pair
-from tests.local.engine.adaptive_rules import adaptive
+from tests.local.engine.timed_pair import TimedPair
 
 
-def rounds(skill: int, tokens: int = 400) -> Sequence[RoundDone]:
-    session = Session(*fake_pair(skill=skill, rewind_span=16))
-    task = Task((1, 2, 3), SamplingSettings(temperature=0.0, max_tokens=tokens), adaptive(row=0.01, draft=0.01))
-    return [event.round for event in generate(session, task) if isinstance(event, Step) and event.round is not None]
+def rounds(skill: int) -> Sequence[RoundDone]:
+    """Rounds of an answer on a machine where rows and slots cost little."""
+    pair = TimedPair(plain=0.1, row=0.001, slot=0.001, skill=skill)
+    rule = Adaptive(StepCosts({1: 0.1, 25: 0.124}, {5: 0.005, 10: 0.01}), 5)
+    task = Task((1, 2, 3), SamplingSettings(temperature=0.0, max_tokens=400), rule)
+    events = generate(pair.session(), task, costs=rule.costs, clock=pair.clock)
+    return [event.round for event in events if isinstance(event, Step) and event.round is not None]
 
 
 def test_blocks_grow_while_they_are_kept_whole_and_shrink_to_the_drafts_own_size() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,39 +9,10 @@ import pytest
 from dspark_local.engine.calibration import Calibration
 from dspark_local.engine.cost_store import CostStore
 from dspark_local.engine.measure_costs import measure_costs
-from dspark_local.engine.session import Session
 from dspark_local.engine.speculation import Speculation
 from dspark_local.engine.step_costs import StepCosts
 from dspark_local.request import SpeculationSettings
-from dspark_models.protocols import DraftBlock, DraftRequest, Run, RunOutput
-from tests.fakes import FakeDrafter, FakeTarget, random_table
-
-
-class TimedPair:
-    """A pair whose passes take known virtual times: seconds(rows) for the target, 0.02 a slot for the draft."""
-
-    def __init__(self, *, plain: float = 0.1, row: float = 0.03, rewind_span: int = 32) -> None:
-        self.now = 0.0
-        pair = self
-
-        class Target(FakeTarget):
-            def forward(self, runs: Sequence[Run]) -> list[RunOutput]:
-                pair.now += plain + row * (sum(len(run.token_ids) for run in runs) - 1)
-                return super().forward(runs)
-
-        class Drafter(FakeDrafter):
-            def draft(self, requests: Sequence[DraftRequest]) -> list[DraftBlock]:
-                pair.now += 0.02 * sum(request.length or self.block_size for request in requests)
-                return super().draft(requests)
-
-        self.target = Target(random_table(97, 40, 1), rewind_span=rewind_span)
-        self.drafter = Drafter(self.target, random_table(97, 40, 2))
-
-    def session(self) -> Session:
-        return Session(self.target, self.drafter)
-
-    def clock(self) -> float:
-        return self.now
+from tests.local.engine.timed_pair import TimedPair
 
 
 @pytest.fixture
