@@ -17,7 +17,7 @@ from tests.local.engine.timed_pair import TimedPair
 
 def rounds(skill: int) -> Sequence[RoundDone]:
     """Rounds of an answer on a machine where rows and slots cost little."""
-    pair = TimedPair(plain=0.1, row=0.001, slot=0.001, skill=skill)
+    pair = TimedPair(plain=0.1, row=0.001, slot=0.001, skill=skill, confidence=skill / 101)
     rule = Adaptive(StepCosts({1: 0.1, 25: 0.124}, {5: 0.005, 10: 0.01}), 5)
     task = Task((1, 2, 3), SamplingSettings(temperature=0.0, max_tokens=400), rule)
     events = generate(pair.session(), task, costs=rule.costs, clock=pair.clock)

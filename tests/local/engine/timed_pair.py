@@ -10,7 +10,10 @@ from tests.fakes import FakeDrafter, FakeTarget, random_table
 
 
 class TimedPair:
-    """The target's pass of N rows takes plain + row (N - 1) seconds, the draft's `slot` seconds for each slot."""
+    """The target's pass of N rows takes plain + row (N - 1) seconds, the draft's `slot` seconds for each slot.
+
+    The draft is right with `skill` percent and says `confidence` of every token.
+    """
 
     def __init__(
         self,
@@ -20,6 +23,7 @@ class TimedPair:
         slot: float = 0.02,
         rewind_span: int = 32,
         skill: int = 70,
+        confidence: float = 0.7,
     ) -> None:
         self.now = 0.0
         pair = self
@@ -32,7 +36,8 @@ class TimedPair:
         class Drafter(FakeDrafter):
             def draft(self, requests: Sequence[DraftRequest]) -> list[DraftBlock]:
                 pair.now += slot * sum(request.length or self.block_size for request in requests)
-                return super().draft(requests)
+                blocks = super().draft(requests)
+                return [block._replace(confidences=[confidence] * len(block.ids)) for block in blocks]
 
         self.target = Target(random_table(997, 40, 1), rewind_span=rewind_span)
         self.drafter = Drafter(self.target, random_table(991, 40, 2), skill=skill)
