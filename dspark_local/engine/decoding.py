@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import NamedTuple
 
 from torch import Tensor
@@ -24,6 +25,9 @@ from dspark_local.engine.session import Session
 from dspark_local.engine.task import Step, Task
 from dspark_local.events import DraftSource, Finished, FinishReason, PrefillProgress, RoundDone
 from dspark_models.protocols import DraftBlock, DraftSampler
+
+LEAST_SURVIVAL_TO_EXTEND = 0.2
+"""A block less likely than this to be kept whole is not gone on with: hardly any row behind it would be worth it."""
 
 
 class PassCost(NamedTuple):
@@ -151,7 +155,8 @@ class Decoding:
         trained, beyond = block.confidences[: self._block_size], block.confidences[self._block_size :]
         calibrated = [*self.task.calibration.apply(trained), *self.session.extra_slots.apply(beyond)]
         self.proposal.add_block(block, calibrated)
-        if self._index is not None and self.draft_limit > len(block.ids):
+        room = self.draft_limit > len(block.ids) and prod(calibrated) >= LEAST_SURVIVAL_TO_EXTEND
+        if self._index is not None and room:
             match = self._index.find(block.ids, self.draft_limit - len(block.ids))
             self.proposal.add_match(match, self.session.lookup_trust)
 
