@@ -170,7 +170,7 @@ class NativeBackend:
                 f"Speculation {mode!r} needs a draft, and this model's directory holds none.",
                 hint="Use off or auto, or name the draft's directory with --draft.",
             )
-        return Task(prompt, request.sampling, end_ids=self._end_ids, watch=answer.watch)
+        return Task(prompt, request.sampling, end_ids=self._end_ids, watch=answer.watch, repeatable=True)
 
     def _run(
         self, task: Task, request: ChatRequest | TokenRequest, answer: AnswerText, cancelled: Cancelled
@@ -182,9 +182,9 @@ class NativeBackend:
                 costs = self._speculation.costs(lambda: self._pool.scratch(drafting=True))
             session = self._pool.session(request.conversation_id, drafting=settings.mode != "off")
             equipment = self._speculation.equip(session, settings, task.sampling.temperature, costs)
-            task = replace(
-                task, scheduler=equipment.scheduler, calibration=equipment.calibration, learn=equipment.learn
-            )
+            task = replace(task, scheduler=equipment.scheduler, calibration=equipment.calibration)
+            if task.sampling.seed is None or task.sampling.is_greedy:  # a seed keeps drafts by another rule
+                task = replace(task, learn=equipment.learn)
             for progress in generate(session, task, cancelled, costs=costs):
                 if isinstance(progress, Step):
                     yield from answer.take()

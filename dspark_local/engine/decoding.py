@@ -19,7 +19,7 @@ from dspark_local.backend import Cancelled
 from dspark_local.engine.accept import accept, accept_greedy
 from dspark_local.engine.meter import Clock, Meter
 from dspark_local.engine.prompt_lookup import LONGEST_LOOKUP, LookupIndex, LookupTrust, Match
-from dspark_local.engine.sampling import LogitsProcessor, draw, seeded_generator
+from dspark_local.engine.sampling import LogitsProcessor, PositionNoise, draw, seeded_generator
 from dspark_local.engine.scheduling import RoundOutcome
 from dspark_local.engine.session import Session
 from dspark_local.engine.task import Step, Task
@@ -81,6 +81,8 @@ class Decoding:
         self.cancelled = cancelled
         self.processor = LogitsProcessor(task.sampling, task.prompt)
         self.generator = seeded_generator(task.sampling.seed)
+        seed = task.sampling.seed
+        self.noise = PositionNoise(seed) if seed is not None and task.repeatable else None
         self.meter = Meter(len(task.prompt), session.target.context_length, clock)
         self.decided: list[int] = []
         room = session.target.context_length - len(task.prompt)
@@ -166,11 +168,16 @@ class Decoding:
 
         def sample(slot: int, logits: Tensor) -> tuple[int, Tensor | None]:
             row = logits.unsqueeze(0)
+            proposal: Tensor | None = None
             if self.task.sampling.is_greedy:
-                token, proposal = self.processor.best(row, drafted)[0], None
+                token = self.processor.best(row, drafted)[0]
             else:
                 proposal = self.processor.probabilities(row, drafted)[0]
-                token = draw(proposal, self.generator)
+                if self.noise is not None:
+                    [token] = self.noise.choose(proposal.unsqueeze(0), len(self.decided) + slot)
+                    proposal = None
+                else:
+                    token = draw(proposal, self.generator)
             drafted.append(token)
             return token, proposal
 
@@ -243,6 +250,8 @@ class Decoding:
         if self.task.sampling.is_greedy:
             return accept_greedy(self.processor.best(logits, drafts), drafts)
         probabilities = self.processor.probabilities(logits, drafts)
+        if self.noise is not None:
+            return accept_greedy(self.noise.choose(probabilities, len(self.decided)), drafts)
         return accept(probabilities, self.proposal.probabilities[:verified], drafts, self.generator)
 
     def _decide(self, tokens: list[int]) -> list[int]:

@@ -10,6 +10,7 @@ decoding would: the row after drafts x_0..x_(i-1) counts those drafts as if they
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 
@@ -46,6 +47,31 @@ def draw(weights: Tensor, generator: torch.Generator) -> int:
     if index < len(weights):
         return index
     return int(torch.nonzero(weights)[-1])  # the product was rounded up to the whole sum
+
+
+class PositionNoise:
+    """Makes a seed mean one text, however it is computed: token i of the answer depends on noise of (seed, i) alone.
+
+    argmax(log p + g) with Gumbel noise g is a sample of p. Draft and target use the same g at the same position, so
+    they mostly agree when their distributions are close, and what is decided is the target's own choice in any case:
+    with or without drafts, in blocks of any length. They agree a little less often than under a rule that may choose
+    afresh: at least (1 - d) / (1 + d) of the time instead of 1 - d, with d their total variation (Daliri et al., 2024).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._generator = torch.Generator()
+
+    def choose(self, probabilities: Tensor, position: int) -> list[int]:
+        """The tokens of answer positions position, position + 1, ... with distributions [T, V], float64 inside."""
+        rows = probabilities.double().log().cpu()
+        return [int((row + self._gumbel(position + i, len(row))).argmax()) for i, row in enumerate(rows)]
+
+    def _gumbel(self, position: int, size: int) -> Tensor:
+        digest = hashlib.sha256(f"{self._seed} {position}".encode()).digest()
+        self._generator.manual_seed(int.from_bytes(digest[:8], "little") & (2**63 - 1))
+        uniforms = torch.rand(size, generator=self._generator, dtype=torch.float64)
+        return -torch.log(-torch.log(uniforms.clamp_(min=1e-300)))
 
 
 class LogitsProcessor:

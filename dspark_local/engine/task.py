@@ -30,6 +30,7 @@ class Task:
     end_ids stop the answer and belong to it. `watch` is shown every decided token in order and answers True when the
     answer ends with it (a stop string is complete); later tokens of the same block are then dropped. `learn` is told
     of every block of the draft: its raw confidences, how many drafts were verified, how many of these were kept.
+    repeatable, with a seed, makes the text a function of the seed alone (see PositionNoise).
     """
 
     prompt: Sequence[int]
@@ -38,6 +39,7 @@ class Task:
     calibration: Calibrator = field(default_factory=Calibration)
     end_ids: frozenset[int] = frozenset()
     watch: Callable[[int], bool] = lambda token: False
+    repeatable: bool = False
     learn: Callable[[Sequence[float], int, int], None] = lambda confidences, verified, kept: None
     prefill_chunk: int = PREFILL_CHUNK
 
