@@ -1,22 +1,26 @@
 """From played rounds to the calibration of one regime, with figures from rounds that did not fit it.
 
 The prompts are halved, because rounds of one answer resemble each other. Each half is predicted by what the other half
-fitted, so every figure is held out and uses all rounds; the values handed out are then fitted on both halves. Three
-forms are tried, plain first: nothing, temperatures, temperatures with biases. A richer one is taken only if it lowers
-the held-out log loss beyond noise. The calibration error is what is reported, but no judge of forms: its bins are
-noisy, and it also falls when predictions only become blurred.
+fitted, so every figure is held out and uses all rounds; the values handed out are then fitted on both halves.
+
+Three forms are tried, plain first: nothing, temperatures, temperatures with biases. A richer one is taken only if,
+beyond noise, it lowers the held-out log loss, or the held-out calibration error without raising the log loss. The error
+alone would be a poor judge: it also falls when predictions only become blurred. The log loss alone is drowned by the
+few surprises at high confidence.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+import random
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dspark_local.engine.calibration import RegimeCalibration
 from dspark_local.engine.reliability import (
+    BINS,
     Bin,
     PlayedRound,
     calibration_error,
@@ -30,6 +34,10 @@ Form = Literal["identity", "temperatures", "affine"]
 BEYOND_NOISE = 2.0
 """Standard errors, over prompts, by which a richer form must lower the held-out log loss."""
 
+SURE = 0.95
+"""Share of resampled sets of prompts in which a richer form must have the lower calibration error."""
+
+RESAMPLES = 100
 LEAST_ROUNDS = 200
 
 
@@ -38,9 +46,9 @@ class FittedRegime:
     """A regime's calibration and what it is worth; lists have one number per position.
 
     form is the form of `calibration`, scaling the temperatures of Sequential Temperature Scaling whether taken or not.
-    gains are the falls of the held-out log loss against the form taken before, in standard errors: (temperatures, with
-    biases). errors_before are of raw confidences. errors_after, scaling_errors (of `scaling`), floors and the tables
-    (raw, calibrated; all positions pooled) are held out.
+    gains compare (temperatures, temperatures with biases) with the form taken before: the fall of the held-out log loss
+    in standard errors. errors_before are of raw confidences. errors_after, scaling_errors (of `scaling`), floors and
+    the tables (raw, calibrated; all positions pooled) are held out.
     """
 
     calibration: RegimeCalibration
@@ -58,17 +66,25 @@ class FittedRegime:
 
 
 class _Predictions:
-    """Held-out predictions of one form: (survivals, outcomes) of each position, and the log loss of each prompt."""
+    """Held-out predictions of one form.
+
+    by_position: (survivals, outcomes) of each position. By prompt: losses, the log loss, and surplus, the sum of
+    predicted minus observed in each place, position * BINS + bin.
+    """
 
     def __init__(self, block_size: int) -> None:
         self.by_position: list[tuple[list[float], list[bool]]] = [([], []) for _ in range(block_size)]
         self.losses: defaultdict[int, float] = defaultdict(float)
+        self.surplus: defaultdict[int, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
 
     def add(self, rounds: Sequence[PlayedRound], calibration: RegimeCalibration) -> None:
         for position, (predicted, outcomes) in enumerate(self.by_position):
             p, o = survivals(rounds, position + 1, calibration.apply)
             predicted += p
             outcomes += o
+            counted = (played.prompt for played in rounds if played.known > position)
+            for prompt, chance, outcome in zip(counted, p, o, strict=True):
+                self.surplus[prompt][position * BINS + min(int(chance * BINS), BINS - 1)] += chance - outcome
         for played in rounds:
             self.losses[played.prompt] += _log_loss(played, calibration)
 
@@ -80,6 +96,14 @@ class _Predictions:
         predicted = [p for some, _ in self.by_position for p in some]
         outcomes = [o for _, some in self.by_position for o in some]
         return tuple(reliability_table(predicted, outcomes))
+
+    def total_error(self, times: Mapping[int, int]) -> float:
+        """Sum of |predicted - observed| over positions and bins, of prompts that count so many times."""
+        places = [0.0] * (len(self.by_position) * BINS)
+        for prompt, count in times.items():
+            for place, value in self.surplus[prompt].items():
+                places[place] += count * value
+        return sum(map(abs, places))
 
 
 def fit_regime(rounds: Sequence[PlayedRound], block_size: int) -> FittedRegime:
@@ -97,8 +121,9 @@ def fit_regime(rounds: Sequence[PlayedRound], block_size: int) -> FittedRegime:
     gains: list[float] = []
     richer: tuple[Form, ...] = ("temperatures", "affine")
     for candidate in richer:
-        gains.append(_gain(held_out[form].losses, held_out[candidate].losses))
-        if gains[-1] > BEYOND_NOISE:
+        plain, rich = held_out[form], held_out[candidate]
+        gains.append(_gain(plain.losses, rich.losses))
+        if gains[-1] > BEYOND_NOISE or (gains[-1] >= 0.0 and _share_truer(plain, rich) >= SURE):
             form = candidate
     chosen = held_out[form]
     raw = held_out["identity"]
@@ -150,3 +175,14 @@ def _gain(plain: Mapping[int, float], rich: Mapping[int, float]) -> float:
     mean = sum(falls) / len(falls)
     variance = sum((fall - mean) ** 2 for fall in falls) / max(len(falls) - 1, 1)
     return mean / math.sqrt(variance / len(falls)) if variance > 0.0 else 0.0
+
+
+def _share_truer(plain: _Predictions, rich: _Predictions) -> float:
+    """Share of resampled sets of prompts in which rich has the lower calibration error."""
+    generator = random.Random(0)
+    prompts = sorted(plain.surplus)
+    truer = 0
+    for _ in range(RESAMPLES):
+        times = Counter(generator.choices(prompts, k=len(prompts)))
+        truer += rich.total_error(times) < plain.total_error(times)
+    return truer / RESAMPLES
