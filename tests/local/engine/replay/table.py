@@ -29,8 +29,8 @@ def line(profile: Profile) -> str:
     best = max(range(BLOCK), key=fixed.__getitem__)
     return (
         f"{profile.name:44} {profile.engine:8} {profile.workload}  always-5 {fixed[-1]:.2f}  "
-        f"best fixed {fixed[best]:.2f} (k={best + 1})  auto {auto_rate:.2f}  ahead {ahead_rate:.2f}  bound {bound:.2f}  "
-        f"drafted {drafted:.0%}, {verified:.1f} verified"
+        f"best fixed {fixed[best]:.2f} (k={best + 1})  auto {auto_rate:.2f}  ahead {ahead_rate:.2f}  "
+        f"bound {bound:.2f}  drafted {drafted:.0%}, {verified:.1f} verified"
     )
 
 
