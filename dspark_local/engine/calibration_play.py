@@ -45,12 +45,13 @@ def play(
     def until(limit: int) -> Cancelled:
         return lambda: cancelled() or len(rounds) >= limit
 
-    for turn, (number, text) in enumerate(prompts):
+    for number, text in prompts:
         if cancelled() or len(rounds) >= wanted:
             break
         request = ChatRequest(
             messages=(ChatMessage("user", text),),
-            sampling=SamplingSettings(temperature=temperature, max_tokens=max_tokens, seed=turn),
+            # No seed: a seeded text is decided by a rule that keeps fewer drafts, and most requests bring none.
+            sampling=SamplingSettings(temperature=temperature, max_tokens=max_tokens),
             speculation=speculation,
         )
         limit = min(len(rounds) + per_answer, wanted)

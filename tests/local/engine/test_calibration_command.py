@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 
 from dspark_local import cli
+from dspark_local.backend import Cancelled
 from dspark_local.commands import calibrate as command
 from dspark_local.engine.calibration import CALIBRATION_FILE, load_calibration
 from dspark_local.engine.calibration_play import play
+from dspark_local.events import Event
 from dspark_local.native import NativeBackend
+from dspark_local.request import ChatRequest, SpeculationSettings
 from tests.local.scripted import scripted_backend
 
 BLOCK = 5
@@ -170,3 +173,21 @@ def test_a_repeated_prompt_keeps_its_number_and_every_draft_is_verified(backend:
 def test_no_answer_gives_more_rounds_than_its_share(backend: NativeBackend) -> None:
     rounds = play(backend, enumerate(["One?", "Two?"]), temperature=0.0, wanted=60, per_answer=7, max_tokens=400)
     assert [played.prompt for played in rounds] == [0] * 7 + [1] * 7
+
+
+def test_what_is_played_is_the_unseeded_rule_that_most_requests_get(
+    backend: NativeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[ChatRequest] = []
+    chat = backend.chat
+
+    def recorded(request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
+        requests.append(request)
+        return chat(request, cancelled)
+
+    monkeypatch.setattr(backend, "chat", recorded)
+    play(backend, [(0, "One?")], temperature=0.6, wanted=5, per_answer=5, max_tokens=40)
+    [request] = requests
+    assert request.sampling.seed is None
+    assert request.sampling.temperature == 0.6
+    assert request.speculation == SpeculationSettings("static", draft_tokens=BLOCK)
