@@ -20,7 +20,7 @@ bytes      of expert weights fetched, by the target and the draft
 bound      not run but computed, what a clairvoyant schedule would reach: the
            rounds of the longest `always`, each verifying just what is kept, or
            plain where that is cheaper, at what passes took in the same run.
-           Text that is looked up is left out."""
+           Text that is looked up and longer blocks are left out."""
 
 
 def comparison_table(title: str, ways: Sequence[WayFigures]) -> str:
@@ -43,7 +43,7 @@ def costs_lines(costs: StepCosts, block_size: int) -> str:
     """What was measured before the first answer: a pass of one row, and wider ones and a draft relative to it."""
     plain = costs.verify_seconds(1)
     rows = "  ".join(f"{rows}: {costs.verify_seconds(rows) / plain:.2f}" for rows in range(2, block_size + 2))
-    draft = costs.draft_seconds() / plain
+    draft = costs.draft_seconds(block_size) / plain
     return f"a plain pass takes {1000 * plain:.1f} ms, a draft {draft:.2f} of it\nby rows  {rows}"
 
 
