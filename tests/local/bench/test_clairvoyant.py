@@ -39,6 +39,12 @@ def test_where_rows_are_dear_the_bound_is_plain_decoding() -> None:
     assert (figures.passes, figures.verified) == (6, 0)
 
 
+def test_the_draft_itself_counts_when_the_bound_chooses() -> None:
+    one = answer(drafted(1, 2, 7.5), drafted(1, 2, 7.5), drafted(1, 2, 7.5))  # 7.5 alone would beat two plain passes
+    figures = clairvoyant_figures({"plain": [PLAIN], "always 1": [one]}, 1)
+    assert figures.seconds == PLAIN.seconds
+
+
 def test_a_wider_pass_is_taken_where_it_is_cheaper() -> None:
     one = answer(drafted(1, 2, 6.0), drafted(1, 1, 6.0))
     two = answer(drafted(2, 2, 5.0), drafted(2, 2, 5.0), drafted(2, 2, 5.0))
