@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from math import prod
 from operator import mul
 
 from dspark_local.engine.ahead import WidthAhead
@@ -50,9 +51,7 @@ class Adaptive(Scheduler):
         self.block_size = block_size
         self._context = 0
         # Copying a text is another regime than writing one: what a token is worth in time differs, so each has its own.
-        self._rates: dict[DraftSource, LongRunRate] = {
-            source: LongRunRate(costs.verify_seconds(1)) for source in ("draft", "lookup")
-        }
+        self._rates: dict[DraftSource, LongRunRate] = {source: LongRunRate() for source in ("draft", "lookup")}
         self._allowance = Allowance()
         self._gates: dict[DraftSource, Gate] = {"draft": Gate(), "lookup": Gate()}
         self._honesty: dict[DraftSource, Honesty] = {"draft": Honesty(), "lookup": Honesty()}
@@ -88,7 +87,7 @@ class Adaptive(Scheduler):
         best = max(values, key=lambda name: values[name])
         self._source = best if values[best] > 0.0 else "none"
         if self._source != "none":
-            loss = self._gates[self._source].plain_probe_loss(self._row_seconds(1))
+            loss = self._gates[self._source].plain_probe_loss
             if loss is not None and self._allowance.pay(loss):
                 self._source = "none"
         elif lookup and not self._gates["lookup"].is_open and self._allowance.pay(self._lookup_probe_loss()):
@@ -115,17 +114,17 @@ class Adaptive(Scheduler):
         return perfect * plain <= draft
 
     def _draft_probe_loss(self) -> float:
-        """Seconds that drafting a block and verifying at least its first token is expected to lose."""
+        """Plain rounds' worth that drafting a block and verifying at least its first token is expected to lose."""
         plain = self._row_seconds(1)
         draft = self._draft_seconds()
         row = self._row_seconds(2) - plain
         foreseen = draft - self._foresight.expected() / self.rate()
         if self._cannot_pay():  # then nothing of a block would be verified of its own accord
             foreseen = draft + row - self._means["draft"].first * plain
-        return max(foreseen, self._gates["draft"].draft_probe_loss, _LEAST_PROBE_LOSS * plain)
+        return max(foreseen / plain, self._gates["draft"].draft_probe_loss, _LEAST_PROBE_LOSS)
 
     def _lookup_probe_loss(self) -> float:
-        return max(self._gates["lookup"].draft_probe_loss, _LEAST_PROBE_LOSS * self._row_seconds(1))
+        return max(self._gates["lookup"].draft_probe_loss, _LEAST_PROBE_LOSS)
 
     def admits(self, confidences: Sequence[float]) -> bool:
         """See Scheduler. A probe verifies its first draft whatever is said of it, so that the curve stays true."""
@@ -141,8 +140,7 @@ class Adaptive(Scheduler):
     def observe(self, outcome: RoundOutcome) -> None:
         """See Scheduler."""
         self._context = outcome.context
-        seconds = outcome.draft_seconds + outcome.verify_seconds
-        plain = self._row_seconds(1)
+        cost = (outcome.draft_seconds + outcome.verify_seconds) / self._row_seconds(1)
         self._rounds += 1
         self._verified += (outcome.verified - self._verified) / min(self._rounds, _RECENT_ROUNDS)
         admitted = outcome.confidences[: outcome.verified]
@@ -153,20 +151,28 @@ class Adaptive(Scheduler):
             value = prefix_value(admitted, rate=self.rate(), seconds=self._row_seconds, trust=trust)
             if self._width is not None:
                 self._width.note_block(outcome.confidences, rate=self.rate(), seconds=self._row_seconds)
-            self._length.note_block(outcome.own, outcome.verified, outcome.accepted)
+            self._length.note_block(outcome.own, outcome.accepted, pays=self._longer_pays(outcome, trust))
             self._foresight.note_block(outcome.confidences, outcome.tokens, agreed=outcome.agreed, value=value)
         else:
             self._foresight.note_plain(outcome.tokens)
         if outcome.source != "none":
             self._means[outcome.source].note(outcome.confidences)
         if outcome.sequences == 1:  # a shared pass says nothing of what this conversation alone would take
-            self._rates["lookup" if outcome.source == "lookup" else "draft"].note(outcome.tokens, seconds)
-            self._allowance.earn(seconds)
+            self._rates["lookup" if outcome.source == "lookup" else "draft"].note(outcome.tokens, cost)
+            self._allowance.earn(cost)
             for source, gate in self._gates.items():
                 if source == outcome.source:
-                    gate.note_drafted(outcome.tokens, seconds, plain)
+                    gate.note_drafted(outcome.tokens, cost)
                 elif outcome.source == "none":
                     gate.note_plain()
+
+    def _longer_pays(self, outcome: RoundOutcome, trust: float) -> bool:
+        """Whether one more slot would have been worth drafting and verifying, had it been as sure as the last."""
+        own = outcome.confidences[: outcome.own]
+        slots = len(own)
+        drafting = self.costs.draft_seconds(slots + 1, context=self._context) - self._draft_seconds()
+        verifying = self._row_seconds(slots + 2) - self._row_seconds(slots + 1)
+        return trust * prod(own) * own[-1] > self.rate() * (max(drafting, 0.0) + verifying)
 
     @property
     def state(self) -> SpeculationState:

@@ -1,7 +1,7 @@
 """Longer blocks while confidence stays high.
 
-A draft can be asked for more slots than it was trained with. As long as whole blocks are worth verifying and are kept,
-the next asks for more; a block that was not worth it to its end makes the next one shorter again, down to the draft's
+A draft can be asked for more slots than it was trained with. As long as whole blocks are kept and a further slot would
+pay for its drafting and verifying, the next block asks for more; otherwise it gets shorter again, down to the draft's
 own size. Only rounds that are over decide, so no draft has a say in its own admission.
 """
 
@@ -20,9 +20,9 @@ class BlockLength:
         self._most = LONGEST_FACTOR * block_size
         self.current = block_size
 
-    def note_block(self, slots: int, verified: int, accepted: int) -> None:
-        """A block of `slots` was drafted, `verified` of them were worth their rows, `accepted` were kept."""
-        if accepted >= slots:
-            self.current = min(self.current + 1, self._most)
-        elif verified < slots:
+    def note_block(self, slots: int, accepted: int, *, pays: bool) -> None:
+        """A block of `slots` was drafted and `accepted` of them kept; pays: one more would have been worth its cost."""
+        if not pays:
             self.current = max(self.current - 1, self._least)
+        elif accepted >= slots:
+            self.current = min(self.current + 1, self._most)

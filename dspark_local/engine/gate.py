@@ -1,7 +1,8 @@
 """The honest gate: drafts from a source run only while measured rounds say that they make this conversation faster.
 
 It compares two measured quantities: seconds per token of rounds that drafted, and seconds of a round that did not,
-which decides exactly one token. Rounds of both kinds alternate in time, so a machine that slows down slows both.
+which decides exactly one token. Every drafted round is compared with what a plain one takes at that time, so a machine
+that gets faster or slower on the way changes nothing.
 
 Open, an occasional plain round keeps the comparison alive. Closed, an occasional drafted round asks whether it would
 pay by now. What such probes are expected to lose is paid from an allowance, a small share of all time spent so far.
@@ -43,7 +44,7 @@ class Allowance:
 
 
 class Gate:
-    """Judges one source of drafts in one conversation. Seconds in, decisions out; no clock of its own.
+    """Judges one source of drafts in one conversation. Times in, decisions out; no clock of its own.
 
     last_gain is the latest gain that was measured; it outlives a closing.
     """
@@ -53,60 +54,63 @@ class Gate:
         self.last_gain: float | None = None
         self._needed = LEAST_ROUNDS
         self._since_plain = 0
-        self._lost_seconds = 0.0
+        self._lost = 0.0
         self._forget_everything()
 
     def _forget_everything(self) -> None:
         self._count = 0
-        self._tokens = self._seconds = self._rounds = self._squares = 0.0
+        self._tokens = self._cost = self._rounds = self._squares = 0.0  # cost in plain rounds
 
     @property
     def rounds(self) -> float:
         """How many drafted rounds the figures rest on, older ones counting less."""
         return self._rounds
 
-    def gain(self, plain_seconds: float) -> float | None:
+    @property
+    def gain(self) -> float | None:
         """Speed of drafted rounds relative to plain ones minus 1; None before LEAST_ROUNDS of them."""
-        if self._count < LEAST_ROUNDS or self._seconds <= 0.0:
+        if self._count < LEAST_ROUNDS or self._cost <= 0.0:
             return None
-        return self._tokens / self._seconds * plain_seconds - 1.0
+        return self._tokens / self._cost - 1.0
 
-    def plain_probe_loss(self, plain_seconds: float) -> float | None:
-        """Seconds that a round without drafts is expected to lose, when one is due to keep the comparison alive."""
-        gain = self.gain(plain_seconds)
+    @property
+    def plain_probe_loss(self) -> float | None:
+        """Plain rounds' worth that a round without drafts is expected to lose, when one is due; None when none is."""
+        gain = self.gain
         if not self.is_open or gain is None or self._since_plain < _STALE_PLAIN_ROUNDS:
             return None
-        return plain_seconds * max(gain, 0.0) / (1.0 + max(gain, 0.0))
+        return max(gain, 0.0) / (1.0 + max(gain, 0.0))
 
     @property
     def draft_probe_loss(self) -> float:
-        """Closed: seconds that a drafted round loses, as last measured; 0 while open."""
-        return 0.0 if self.is_open else self._lost_seconds
+        """Closed: plain rounds' worth that a drafted round loses, as last measured; 0 while open."""
+        return 0.0 if self.is_open else self._lost
 
     def note_plain(self) -> None:
         """A round of this conversation ran without drafts."""
         self._since_plain = 0
 
-    def note_drafted(self, tokens: int, seconds: float, plain_seconds: float) -> None:
-        """A round drafted from this source and decided `tokens`, drafting included in its seconds."""
+    def note_drafted(self, tokens: int, cost: float) -> None:
+        """A round drafted from this source and decided `tokens`; cost is its whole time in plain rounds."""
         self._since_plain += 1
         self._count += 1
         keep = 1.0 - _FORGET
         self._tokens = keep * self._tokens + tokens
         self._squares = keep * self._squares + tokens * tokens
-        self._seconds = keep * self._seconds + seconds
+        self._cost = keep * self._cost + cost
         self._rounds = keep * self._rounds + 1.0
-        self._judge(plain_seconds)
+        self._judge()
 
-    def _judge(self, plain_seconds: float) -> None:
-        gain = self.gain(plain_seconds)
+    def _judge(self) -> None:
+        gain = self.gain
         if gain is None:
             return
         self.last_gain = gain
-        self._lost_seconds = max((self._seconds - self._tokens * plain_seconds) / self._rounds, 0.0)
-        # What varies is the number of tokens a round; the doubt in the gain is its standard error.
+        self._lost = max((self._cost - self._tokens) / self._rounds, 0.0)
+        # What varies is the number of tokens a round; the doubt in the gain is its standard error. A few equal rounds
+        # are no proof that there is no variation, hence one deviation of two tokens on top.
         mean = self._tokens / self._rounds
-        variance = max(self._squares / self._rounds - mean * mean, 0.0)
+        variance = (max(self._squares - self._rounds * mean * mean, 0.0) + 4.0) / self._rounds
         doubt = (1.0 + gain) * math.sqrt(variance / self._rounds) / mean
         if self.is_open and gain + doubt < CLOSE_BELOW:
             self.is_open = False

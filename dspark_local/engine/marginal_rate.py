@@ -21,20 +21,23 @@ RowSeconds = Callable[[int], float]
 
 
 class LongRunRate:
-    """Tokens a second of the rounds so far, the latest about HORIZON counting; starts from plain decoding's."""
+    """How fast an answer grows, over about the latest 1 / _HORIZON rounds, starting from plain decoding's speed.
 
-    def __init__(self, plain_seconds: float) -> None:
+    Kept in tokens per plain round, so that a machine that gets faster or slower takes the rate along.
+    """
+
+    def __init__(self) -> None:
         self._tokens = _PRIOR_ROUNDS
-        self._seconds = _PRIOR_ROUNDS * plain_seconds
+        self._cost = _PRIOR_ROUNDS
 
-    def note(self, tokens: int, seconds: float) -> None:
-        """A round decided `tokens` in `seconds`."""
+    def note(self, tokens: int, cost: float) -> None:
+        """A round decided `tokens` and took as long as `cost` plain rounds."""
         self._tokens += tokens - _HORIZON * self._tokens
-        self._seconds += seconds - _HORIZON * self._seconds
+        self._cost += cost - _HORIZON * self._cost
 
     def tokens_per_second(self, plain_seconds: float) -> float:
-        """The rate, never below that of plain decoding, which is always to be had."""
-        return max(self._tokens / self._seconds, 1.0 / plain_seconds)
+        """The rate where a plain round takes so long, never below plain decoding's, which is always to be had."""
+        return max(self._tokens / self._cost, 1.0) / plain_seconds
 
 
 class SlotMeans:

@@ -20,6 +20,9 @@ from dspark_models.protocols import DraftBlock, Drafter, DraftRequest, DraftSamp
 
 MAX_SNAPSHOTS = 4
 
+MOST_UNSEEN = 64
+"""Tokens whose taps wait for the draft to be asked; of V4-Flash they take 1.6 MB. More are shown to it together."""
+
 
 class _Snapshot(NamedTuple):
     length: int
@@ -43,6 +46,8 @@ class Session:
         self._reach = 0
         self._snapshots: list[_Snapshot] = []
         self._unsettled: tuple[list[int], Tensor] | None = None  # rows of a verify pass, taps [T, F]
+        self._unseen: list[Tensor] = []  # taps [T, F] of tokens in the caches that the draft has not been shown
+        self._shown = 0
         self._open()
 
     def _open(self) -> None:
@@ -100,6 +105,7 @@ class Session:
         """Take a snapshot here, so that a later prompt can come back however far the answer goes."""
         if not self._ids or any(snapshot.length == self.length for snapshot in self._snapshots):
             return
+        self.show_draft()
         draft_state = self.drafter.snapshot(self._draft_sequence) if self.drafter is not None else None
         target_state = self.target.snapshot(self._target_sequence)
         self._snapshots.append(_Snapshot(self.length, self._reach, target_state, draft_state))
@@ -111,6 +117,8 @@ class Session:
         self._ids.clear()
         self._reach = 0
         self._unsettled = None
+        self._unseen.clear()
+        self._shown = 0
         self._open()
 
     def close(self) -> None:
@@ -125,13 +133,26 @@ class Session:
         return self.target.forward([Run(self._target_sequence, torch.tensor(ids, dtype=torch.int64), logits)])[0]
 
     def _observe(self, taps: Tensor) -> None:
+        """Keep the taps until the draft is asked, or until there are many: while it is paused it costs nothing."""
         if self.drafter is not None:
-            self.drafter.observe(self._draft_sequence, self.length, taps)
+            self._unseen.append(taps)
+            if sum(len(part) for part in self._unseen) >= MOST_UNSEEN:
+                self.show_draft()
+
+    def show_draft(self) -> None:
+        """Let the draft see every token in the caches."""
+        if self.drafter is not None and self._unseen:
+            taps = torch.cat(self._unseen)
+            self._unseen.clear()
+            self.drafter.observe(self._draft_sequence, self._shown, taps)
+            self._shown += len(taps)
 
     def _drop_undecided(self) -> None:
         """After an interruption in the middle of a pass the target may hold more than was decided, or a torn run."""
         self._unsettled = None
-        if self._reach - self.length > self.target.rewind_span:
+        self.show_draft()
+        torn = self.drafter is not None and self._shown != self.length
+        if torn or self._reach - self.length > self.target.rewind_span:
             self.clear()
         elif self.target.length(self._target_sequence) != self.length:
             self.target.rewind(self._target_sequence, self.length)
@@ -142,12 +163,14 @@ class Session:
         self.target.rewind(self._target_sequence, length)
         if self.drafter is not None:
             self.drafter.rewind(self._draft_sequence, length)
+            self._shown = length
         self._shorten(length)
 
     def _restore(self, snapshot: _Snapshot) -> None:
         self.target.restore(self._target_sequence, snapshot.target)
         if self.drafter is not None:
             self.drafter.restore(self._draft_sequence, snapshot.drafter)
+            self._shown = snapshot.length
         self._reach = snapshot.reach
         self._shorten(snapshot.length)
 
@@ -164,6 +187,8 @@ def draft_together(requests: Sequence[tuple[Session, int, DraftSampler, int]]) -
     drafter = requests[0][0].drafter
     if drafter is None:
         raise RuntimeError("this session has no drafter")
+    for session, *_ in requests:
+        session.show_draft()
     return drafter.draft(
         [
             DraftRequest(session._draft_sequence, anchor, session.length, sampler, slots)

@@ -41,7 +41,7 @@ def write_checkpoint(folder: Path, shape: Shape, target: dict[str, Tensor], draf
     write_json(folder / "config.json", config)
     generation = {
         "_from_model_config": True, "bos_token_id": 0, "eos_token_id": 1,
-        "do_sample": True, "temperature": 1.0, "top_p": 1.0,
+        "do_sample": True, "temperature": 0.6, "top_p": 0.95,
     }  # fmt: skip
     write_json(folder / "generation_config.json", generation)
     return total

@@ -63,6 +63,15 @@ def test_a_good_cheap_draft_is_used_and_the_gain_is_told() -> None:
     assert rule.state.gain > 2.0
 
 
+def test_longer_blocks_are_asked_for_only_where_drafting_more_slots_is_worth_it() -> None:
+    rows = {rows: 1.0 + 0.05 * (rows - 1) for rows in range(1, 26)}
+    cheap, dear = Adaptive(StepCosts(rows, {5: 0.05, 10: 0.06}), 5), Adaptive(StepCosts(rows, {5: 0.05, 10: 9.0}), 5)
+    for rule in (cheap, dear):
+        play(rule, 60, [0.99] * 5, 1.0)
+    assert cheap.draft_slots(5) > 5
+    assert dear.draft_slots(5) == 5
+
+
 def test_where_even_a_perfect_block_loses_no_draft_pass_is_spent_and_the_cost_is_told() -> None:
     rule = adaptive(row=10.0)
     assert play(rule, 300, SURE, 1.0).count("draft") == 0
@@ -135,3 +144,22 @@ def test_a_shared_pass_teaches_nothing_about_what_the_conversation_alone_would_t
 def test_a_curve_with_one_point_only_does_not_stop_it(draft: float) -> None:
     rule = Adaptive(StepCosts({1: 1.0}, {1: draft} if draft else None), 5)
     assert rule.choose_source((), 0) in ("draft", "none")
+
+
+def test_a_machine_that_gets_three_times_faster_does_not_close_the_gate() -> None:
+    rule = adaptive(row=0.3)
+    rng = random.Random(3)
+    gains = []
+    for round_number in range(600):
+        speed = 1.0 if round_number < 150 else 3.0
+        source = rule.choose_source((), 0)
+        block = [0.8] * 5 if source == "draft" else ()
+        verified = verify_length(rule, block, 5)
+        kept = 0
+        while kept < verified and rng.random() < 0.8:
+            kept += 1
+        seconds = (1.0 + 0.3 * verified) / speed
+        rule.costs.note_verify(verified + 1, seconds)
+        rule.observe(outcome(source, block, verified, kept + 1, seconds))
+        gains.append(source == "draft")
+    assert sum(gains[150:]) > 0.9 * 450

@@ -27,12 +27,12 @@ def rounds(skill: int) -> Sequence[RoundDone]:
 def test_blocks_grow_while_they_are_kept_whole_and_shrink_to_the_drafts_own_size() -> None:
     length = BlockLength(5)
     for _ in range(20):
-        length.note_block(length.current, length.current, length.current)
+        length.note_block(length.current, length.current, pays=True)
     assert length.current == LONGEST_FACTOR * 5
-    length.note_block(10, 10, 4)
+    length.note_block(10, 4, pays=True)
     assert length.current == 10
     for _ in range(20):
-        length.note_block(length.current, 2, 1)
+        length.note_block(length.current, 1, pays=False)
     assert length.current == 5
 
 

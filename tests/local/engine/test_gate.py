@@ -9,22 +9,20 @@ import pytest
 
 from dspark_local.engine.gate import LEAST_ROUNDS, PROBE_SHARE, Allowance, Gate
 
-PLAIN = 1.0
 
-
-def feed(gate: Gate, rounds: int, tokens: float, seconds: float, seed: int = 0) -> None:
-    """Rounds of 1 to 6 tokens with this mean."""
+def feed(gate: Gate, rounds: int, tokens: float, cost: float, seed: int = 0) -> None:
+    """Rounds of 1 to 6 tokens with this mean, each as long as `cost` plain rounds."""
     rng = random.Random(seed)
     chance = (tokens - 1.0) / 5.0
     for _ in range(rounds):
-        gate.note_drafted(1 + sum(rng.random() < chance for _ in range(5)), seconds, PLAIN)
+        gate.note_drafted(1 + sum(rng.random() < chance for _ in range(5)), cost)
 
 
 def test_nothing_is_judged_before_a_few_rounds() -> None:
     gate = Gate()
     feed(gate, LEAST_ROUNDS - 1, 1.0, 9.0)
     assert gate.is_open
-    assert gate.gain(PLAIN) is None
+    assert gate.gain is None
 
 
 def test_rounds_that_lose_close_it_and_the_loss_stays_known() -> None:
@@ -35,11 +33,18 @@ def test_rounds_that_lose_close_it_and_the_loss_stays_known() -> None:
     assert gate.last_gain < -0.05
 
 
+def test_a_few_equal_rounds_are_no_proof() -> None:
+    gate = Gate()
+    for _ in range(LEAST_ROUNDS):
+        gate.note_drafted(2, 2.3)
+    assert gate.is_open
+
+
 def test_rounds_that_gain_keep_it_open_and_the_gain_is_the_ratio_of_speeds() -> None:
     gate = Gate()
     feed(gate, 400, 3.0, 2.0)
     assert gate.is_open
-    assert gate.gain(PLAIN) == pytest.approx(0.5, abs=0.12)
+    assert gate.gain == pytest.approx(0.5, abs=0.12)
 
 
 def test_a_closed_gate_opens_again_when_probes_gain() -> None:
@@ -55,7 +60,7 @@ def test_it_does_not_flap_where_drafts_neither_win_nor_lose() -> None:
     rng = random.Random(5)
     states = []
     for _ in range(3_000):
-        gate.note_drafted(1 + sum(rng.random() < 0.25 for _ in range(5)), 2.25, PLAIN)
+        gate.note_drafted(1 + sum(rng.random() < 0.25 for _ in range(5)), 2.25)
         states.append(gate.is_open)
     assert sum(a != b for a, b in itertools.pairwise(states)) <= 8
 
@@ -63,7 +68,7 @@ def test_it_does_not_flap_where_drafts_neither_win_nor_lose() -> None:
 def test_every_closing_asks_for_more_rounds_before_the_next_opening() -> None:
     def rounds_to_open(gate: Gate) -> int:
         for count in range(1, 200):
-            gate.note_drafted(4, 1.0, PLAIN)
+            gate.note_drafted(4, 1.0)
             if gate.is_open:
                 return count
         return 200
@@ -72,7 +77,7 @@ def test_every_closing_asks_for_more_rounds_before_the_next_opening() -> None:
     waits = []
     for _ in range(3):
         while gate.is_open:
-            gate.note_drafted(1, 3.0, PLAIN)
+            gate.note_drafted(1, 3.0)
         waits.append(rounds_to_open(gate))
     assert waits == sorted(set(waits))
 
@@ -80,13 +85,13 @@ def test_every_closing_asks_for_more_rounds_before_the_next_opening() -> None:
 def test_a_plain_probe_is_due_only_after_many_drafted_rounds_in_a_row() -> None:
     gate = Gate()
     feed(gate, 20, 3.0, 2.0)
-    assert gate.plain_probe_loss(PLAIN) is None
+    assert gate.plain_probe_loss is None
     feed(gate, 10, 3.0, 2.0)
-    loss = gate.plain_probe_loss(PLAIN)
+    loss = gate.plain_probe_loss
     assert loss is not None
-    assert 0.0 < loss < PLAIN
+    assert 0.0 < loss < 1.0
     gate.note_plain()
-    assert gate.plain_probe_loss(PLAIN) is None
+    assert gate.plain_probe_loss is None
 
 
 def test_probes_never_lose_more_than_their_share_of_all_time() -> None:

@@ -43,13 +43,14 @@ def test_a_prefix_is_worth_its_survivals_less_its_rows() -> None:
 
 
 def test_the_rate_follows_the_rounds_and_never_falls_below_plain_decoding() -> None:
-    rate = LongRunRate(0.010)
+    rate = LongRunRate()
     assert rate.tokens_per_second(0.010) == pytest.approx(100.0)
     for _ in range(500):
-        rate.note(4, 0.020)
+        rate.note(4, 2.0)
     assert rate.tokens_per_second(0.010) == pytest.approx(200.0, rel=0.02)
+    assert rate.tokens_per_second(0.005) == pytest.approx(400.0, rel=0.02)
     for _ in range(500):
-        rate.note(1, 0.050)
+        rate.note(1, 5.0)
     assert rate.tokens_per_second(0.010) == pytest.approx(100.0)
 
 
