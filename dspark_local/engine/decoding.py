@@ -193,7 +193,8 @@ class Decoding:
     def report(self, kept: Sequence[int], verified: int, cost: PassCost) -> Step:
         """Let everything that learns learn from the round, and describe it."""
         proposal, accepted = self.proposal, self._accepted
-        self._learn_confidences(verified, accepted)
+        # What an end inside the block cuts off was never asked for: it teaches nothing.
+        self._learn_confidences(min(verified, len(kept)), min(accepted, len(kept)))
         agreed = len(proposal.ids) >= len(kept) and proposal.ids[len(kept) - 1] == kept[-1]
         position = self.session.length - len(kept)
         self.task.scheduler.observe(
