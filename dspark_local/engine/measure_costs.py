@@ -1,6 +1,6 @@
 """Measures what passes cost on this machine before the first answer, in a second or so.
 
-Widths take turns, so that a machine that slows down for a moment slows all of them, and the median of each counts.
+Widths take turns, so that a machine that slows down for a moment slows all of them, and the least of each counts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 
 from dspark_local.engine.block_length import LONGEST_FACTOR
 from dspark_local.engine.meter import Clock
@@ -56,14 +55,14 @@ def measure_costs(session: Session, *, clock: Clock = time.perf_counter, budget:
             session.settle(0)
     session.clear()
     return StepCosts(
-        {rows: _typical(seconds) for rows, seconds in verify.items()},
-        {slots: _typical(seconds) for slots, seconds in draft.items()},
+        {rows: _least(seconds) for rows, seconds in verify.items()},
+        {slots: _least(seconds) for slots, seconds in draft.items()},
     )
 
 
-def _typical(seconds: list[float]) -> float:
-    """The median without the first, which warms caches and compilers up."""
-    return max(median(seconds[1:] or seconds), 1e-9)
+def _least(seconds: list[float]) -> float:
+    """The least without the first, which warms caches and compilers up: what disturbs a pass only ever adds to it."""
+    return max(min(seconds[1:] or seconds), 1e-9)
 
 
 def _timed(clock: Clock, work: Callable[[], object]) -> float:
