@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from dspark_local.bench.answers import Answer, Pass
 from dspark_local.bench.ways import Way
+from dspark_local.engine.block_length import ExtraSlots
 from dspark_local.engine.calibration import Calibration
 from dspark_local.engine.generate import generate
 from dspark_local.engine.meter import Clock
@@ -51,13 +52,14 @@ class Conversations:
         self._speculation = Speculation(pair.drafter.block_size, pair.calibration)
         self._bare = Session(pair.target)
         self._drafting = Session(pair.target, pair.drafter)
-        self._trust: dict[str, LookupTrust] = {}
+        self._learnt: dict[str, tuple[LookupTrust, ExtraSlots]] = {}
 
     def answer(self, way: Way, prompt: Sequence[int], sampling: SamplingSettings) -> Answer:
         """Decode one prompt afresh. Errors as generate."""
         session = self._bare if way.settings.mode == "off" else self._drafting
         session.clear()
-        session.lookup_trust = self._trust.setdefault(way.name, LookupTrust())
+        # One session serves several ways, but none may profit from what another has learnt.
+        session.lookup_trust, session.extra_slots = self._learnt.setdefault(way.name, (LookupTrust(), ExtraSlots()))
         costs = self._costs[way.name] if way.weighs_costs else None
         equipment = self._speculation.equip(session, way.settings, sampling.temperature, costs)
         task = Task(

@@ -12,9 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dspark_local.engine.block_length import LONGEST_FACTOR
-from dspark_local.engine.calibration import RegimeCalibration
-from dspark_local.engine.calibration_online import OnlineCalibration
+from dspark_local.engine.block_length import ExtraSlots
 from dspark_local.engine.prompt_lookup import LookupTrust
 from dspark_models.protocols import DraftBlock, Drafter, DraftRequest, DraftSampler, LogitRows, Run, RunOutput, Target
 
@@ -38,8 +36,7 @@ class Session:
         self.target = target
         self.drafter = drafter
         self.lookup_trust = LookupTrust()
-        # Slots beyond the block that a draft was trained with have no calibration of their own to start from.
-        self.extra_slots = OnlineCalibration(RegimeCalibration(), LONGEST_FACTOR * drafter.block_size if drafter else 0)
+        self.extra_slots = ExtraSlots()
         self._ids: list[int] = []
         # The furthest position written since the caches were last whole. Rings lose an old row for every row written,
         # rejected drafts included, so what can be undone counts from here, not from the present length.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dspark_local.engine.adaptive import Adaptive
-from dspark_local.engine.block_length import LONGEST_FACTOR, BlockLength
+from dspark_local.engine.block_length import LONGEST_FACTOR, BlockLength, ExtraSlots
 from dspark_local.engine.generate import generate
 from dspark_local.engine.honesty import Honesty
 from dspark_local.engine.step_costs import StepCosts
@@ -45,6 +45,16 @@ def test_a_draft_that_is_always_right_is_asked_for_more_than_its_block() -> None
 def test_a_draft_that_is_often_wrong_is_not() -> None:
     drafted = [len(done.draft_ids) for done in rounds(skill=30) if done.source == "draft"]
     assert sum(drafted) / len(drafted) < 5.5
+
+
+def test_slots_beyond_the_block_are_trusted_as_far_as_they_kept_their_promise() -> None:
+    extra = ExtraSlots()
+    assert extra.apply([0.9, 0.9])[0] < 0.9
+    for _ in range(100):
+        extra.observe([0.9, 0.9], 2, 1)
+    first, second = extra.apply([0.9, 0.9])
+    assert first > 0.88
+    assert second < 0.1
 
 
 def test_promises_that_are_kept_within_chance_are_trusted() -> None:
