@@ -33,7 +33,7 @@ from dspark_models import CheckpointError as ModelCheckpointError
 from dspark_models import Drafter, NotAModelError, Target, load_drafter, load_target
 
 OnProgress = Callable[[LoadProgress], None]
-NO_DRAFT = "off: the model's directory holds no DSpark draft"
+NO_DRAFT = "by copies from the text alone: the model's directory holds no draft"
 
 
 class NativeBackend:
@@ -94,7 +94,7 @@ class NativeBackend:
                 raise UsageError(f"{error}.", hint="dtype is float32, bfloat16, float16 or auto.") from error
             drafter = load_drafter(draft_home, target, max_sequences=max_sequences)
         if drafter is None and draft_dir is not None:
-            raise CheckpointError(f"{draft_dir} holds no DSpark draft.", hint="Leave --draft out to go without one.")
+            raise CheckpointError(f"{draft_dir} holds no known draft.", hint="Leave --draft out to go without one.")
         is_demo = model_dir.resolve() == weights_path().resolve()
         temperature, top_p = _recommended_sampling(model_dir)
         info = ModelInfo(

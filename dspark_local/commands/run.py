@@ -51,7 +51,7 @@ def run(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
     spec: Annotated[
-        str, typer.Option("--spec", help="Speculation: off, auto, static:K (K drafts a pass) or threshold:P.")
+        str, typer.Option("--spec", help="Speculation: off, auto, ahead, static:K (K drafts a pass) or threshold:P.")
     ] = "auto",
     stats: Annotated[bool, typer.Option("--stats", help="Write counts and times to stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of the text.")] = False,

@@ -103,7 +103,7 @@ async def _chat_completions(request: Request) -> Response:
     info = worker.ready_info()
     wire = await _parse_body(request)
     chat_request = to_chat_request(wire, info)
-    speculation = speculation_asked(chat_request, info)
+    speculation = speculation_asked(chat_request)
     job = worker.submit(chat_request)
     watcher = asyncio.create_task(_cancel_on_disconnect(request, job))
     try:

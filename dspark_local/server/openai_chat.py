@@ -159,11 +159,9 @@ def _text(wire: WireMessage) -> str:
 # ---- answer
 
 
-def speculation_asked(request: ChatRequest, info: ModelInfo) -> str:
-    """How this request speculates, in the words of SpeculationSettings.parse; off without a draft."""
+def speculation_asked(request: ChatRequest) -> str:
+    """How this request speculates, in the words of SpeculationSettings.parse."""
     settings = request.speculation
-    if info.draft_block_size == 0:
-        return "off"
     if settings.mode == "static":
         return f"static:{settings.draft_tokens}"
     return f"threshold:{settings.threshold:g}" if settings.mode == "threshold" else settings.mode
