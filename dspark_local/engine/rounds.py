@@ -39,7 +39,7 @@ class Rounds:
                 decoding.take_block(block)
         drafted = self.clock()
 
-        lengths = self._schedule(decodings, drafted - began)
+        lengths = self._schedule(decodings)
         runs = [
             (decoding.session, [decoding.anchor, *decoding.proposal.ids[:length]])
             for decoding, length in zip(decodings, lengths, strict=True)
@@ -52,7 +52,7 @@ class Rounds:
         self._learn(cost, slots=sum(d.proposal.own for d in drafting), context=decodings[0].session.length)
         return [d.report(k, length, cost) for d, k, length in zip(decodings, kept, lengths, strict=True)]
 
-    def _schedule(self, decodings: Sequence[Decoding], draft_seconds: float) -> list[int]:
+    def _schedule(self, decodings: Sequence[Decoding]) -> list[int]:
         """How many drafts of each answer to verify: each by its own rule, or those that weigh costs together."""
         alone = [
             verify_length(d.task.scheduler, d.proposal.confidences, d.draft_limit)
@@ -64,6 +64,9 @@ class Rounds:
         if self.costs is None or not together:
             return alone
         context = max(decoding.session.length for decoding in decodings)
+        # What this draft pass took is not asked: it may depend on what was drafted, and admission must not.
+        slots = sum(decoding.proposal.own for decoding in decodings)
+        draft_seconds = self.costs.draft_seconds(slots, context=context) if slots else 0.0
         prefixes = PrefixScheduler(self.costs, sequences=len(decodings), context=context, draft_seconds=draft_seconds)
         blocks = [decodings[i].proposal.confidences for i in together]
         limits = [decodings[i].draft_limit for i in together]
