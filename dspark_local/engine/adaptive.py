@@ -61,7 +61,7 @@ class Adaptive(Scheduler):
         self._foresight = Foresight(2.0 * self._draft_seconds() / costs.verify_seconds(1))
         self._source: DraftSource = "none"
         self._is_probe = False
-        self._width = WidthAhead() if ahead else None
+        self._width = WidthAhead(block_size) if ahead else None
         self._verified = 0.0
         self._rounds = 0
 
@@ -148,9 +148,10 @@ class Adaptive(Scheduler):
             self._honesty[outcome.source].note(sum(accumulate(admitted, mul)), outcome.accepted)
         if outcome.source == "draft":
             trust = self._honesty["draft"].trust
-            value = prefix_value(admitted, rate=self.rate(), seconds=self._row_seconds, trust=trust)
             if self._width is not None:
                 self._width.note_block(outcome.confidences, rate=self.rate(), seconds=self._row_seconds)
+                admitted = outcome.confidences[: self._width.latest]  # what a block is worth from here on
+            value = prefix_value(admitted, rate=self.rate(), seconds=self._row_seconds, trust=trust)
             self._length.note_block(outcome.own, outcome.accepted, pays=self._longer_pays(outcome, trust))
             self._foresight.note_block(outcome.confidences, outcome.tokens, agreed=outcome.agreed, value=value)
         else:

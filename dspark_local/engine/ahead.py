@@ -26,15 +26,21 @@ _HORIZON = 24.0
 class WidthAhead:
     """The width of one request's passes: what has been best on average, up to STEPS_AHEAD blocks ago."""
 
-    def __init__(self) -> None:
+    def __init__(self, block_size: int) -> None:
+        """Begins with whole blocks: narrow ones would make drafting look worthless before anything is known."""
         self._survivals: list[float] = []
         self._blocks = 0
-        self._widths: deque[int] = deque([1] * STEPS_AHEAD, maxlen=STEPS_AHEAD)
+        self._widths: deque[int] = deque([block_size] * STEPS_AHEAD, maxlen=STEPS_AHEAD)
 
     @property
     def current(self) -> int:
         """How many drafts the coming pass verifies."""
         return self._widths[0]
+
+    @property
+    def latest(self) -> int:
+        """The width that the blocks seen so far speak for."""
+        return self._widths[-1]
 
     def note_block(self, confidences: Sequence[float], *, rate: float, seconds: RowSeconds) -> None:
         """A block with these calibrated confidences was drafted; rate and seconds as in marginal_rate."""

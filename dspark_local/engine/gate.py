@@ -17,7 +17,7 @@ import math
 PROBE_SHARE = 0.005
 CLOSE_BELOW = -0.01
 OPEN_ABOVE = 0.02
-LEAST_ROUNDS = 6
+LEAST_ROUNDS = 8
 """Drafted rounds behind a judgement."""
 
 _MOST_ROUNDS = 400
@@ -108,9 +108,9 @@ class Gate:
         self.last_gain = gain
         self._lost = max((self._cost - self._tokens) / self._rounds, 0.0)
         # What varies is the number of tokens a round; the doubt in the gain is its standard error. A few equal rounds
-        # are no proof that there is no variation, hence one deviation of two tokens on top.
+        # are no proof that there is no variation, hence some variation on top.
         mean = self._tokens / self._rounds
-        variance = (max(self._squares - self._rounds * mean * mean, 0.0) + 4.0) / self._rounds
+        variance = (max(self._squares - self._rounds * mean * mean, 0.0) + 8.0) / self._rounds
         doubt = (1.0 + gain) * math.sqrt(variance / self._rounds) / mean
         if self.is_open and gain + doubt < CLOSE_BELOW:
             self.is_open = False

@@ -14,12 +14,16 @@ _FORGET = 1.0 / 32.0
 _DOUBT = 2.0
 """Standard deviations of shortfall that are taken for chance."""
 
+_PRIOR_SQUARES = 12.0
+"""Squared misses of some rounds before the first, so that two unlucky blocks are not taken for a habit."""
+
 
 class Honesty:
     """Promised against kept tokens of one source of drafts."""
 
     def __init__(self) -> None:
-        self._promised = self._kept = self._squares = 0.0
+        self._promised = self._kept = 0.0
+        self._squares = _PRIOR_SQUARES
 
     @property
     def trust(self) -> float:

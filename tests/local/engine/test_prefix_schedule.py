@@ -90,7 +90,7 @@ def test_a_step_ahead_of_time_takes_its_width_from_two_steps_before_and_ranks_by
 
 
 def test_a_single_requests_width_ahead_is_the_best_on_average_and_lags_two_blocks() -> None:
-    width = WidthAhead()
+    width = WidthAhead(3)
 
     def seconds(rows: int) -> float:
         return 1.0 + 0.3 * (rows - 1)
@@ -99,4 +99,4 @@ def test_a_single_requests_width_ahead_is_the_best_on_average_and_lags_two_block
     for _ in range(5):
         seen.append(width.current)
         width.note_block([0.9, 0.9, 0.2], rate=1.0, seconds=seconds)
-    assert seen == [1, 1, 2, 2, 2]
+    assert seen == [3, 3, 2, 2, 2]
