@@ -5,6 +5,10 @@ DsparkError               base; has .hint (the next step), .exit_code and .code 
 │   └── ContextLengthError    the prompt does not fit the context
 ├── ModelNotFoundError    no such directory, or a directory that holds no model
 ├── CheckpointError       a file of the model is missing, truncated, wrong or surplus
+│   └── IntegrityError        a file is not what the hub recorded
+├── HubError              the hub cannot be reached, or answers what it should not
+│   └── HubAccessError        the hub wants a token, or has not granted access
+├── DiskFullError         there is no room for what has to be written
 ├── MissingDependencyError    an optional package or tool is absent
 ├── OutOfMemoryError      a plan or an allocation does not fit
 └── EngineUnavailableError    the engine process cannot be started, reached or has died
@@ -73,6 +77,32 @@ class CheckpointError(DsparkError):
 
     exit_code = 5
     code = "checkpoint_invalid"
+
+
+class IntegrityError(CheckpointError):
+    """A file is not what the hub recorded: its hash or its length is another."""
+
+    code = "checksum_mismatch"
+
+
+class HubError(DsparkError):
+    """The hub cannot be reached, or answers what it should not. What was downloaded so far is kept."""
+
+    exit_code = 5
+    code = "hub_error"
+
+
+class HubAccessError(HubError):
+    """The hub wants a token, or its owner has not granted access to this model."""
+
+    code = "access_denied"
+
+
+class DiskFullError(DsparkError):
+    """There is no room on the disk for what has to be written. What was written so far is kept."""
+
+    exit_code = 5
+    code = "disk_full"
 
 
 class OutOfMemoryError(DsparkError):
