@@ -6,6 +6,7 @@ NO_COLOR, FORCE_COLOR, TERM=dumb and COLUMNS are respected, by rich.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,15 +19,13 @@ PIPE_COLUMNS = 100
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A console on `stream`, by default stdout; 100 columns where that is no terminal. Nothing is highlighted unasked."""
+    """A console on `stream`, by default stdout, without unasked colours; 100 columns where that is no terminal."""
     from rich.console import Console  # 0.1 s that --help should not pay
 
-    probe = Console(file=stream or sys.stdout, highlight=False, soft_wrap=False)
-    if probe.is_terminal:
-        return probe
-    return Console(
-        file=stream or sys.stdout, highlight=False, soft_wrap=False, width=PIPE_COLUMNS, legacy_windows=False
-    )
+    screen = Console(file=stream or sys.stdout, highlight=False)
+    if not screen.is_terminal and "COLUMNS" not in os.environ:
+        screen.width = PIPE_COLUMNS
+    return screen
 
 
 def show(*parts: RenderableType) -> None:
