@@ -1,4 +1,4 @@
-"""Where the product keeps what it writes: logs, conversations, the address of a warm engine.
+"""Where the product keeps what it writes: logs, conversations, models of its own making, a warm engine's address.
 
 Folders follow the platform's convention; DSPARK_HOME, when set, holds all of them (tests and portable installs).
 Every folder is created on first use with mode 0700, because conversations are private.
@@ -29,6 +29,16 @@ def log_dir() -> Path:
 def conversations_dir() -> Path:
     """Folder with one JSON file per conversation; created when missing. Raises OSError."""
     return _private(state_dir() / "conversations")
+
+
+def models_dir() -> Path:
+    """Folder of the models that we write ourselves; created when missing. Raises OSError.
+
+    Models are data, not state: they are large, can be fetched again, and belong on whatever disk the data is on.
+    """
+    home = os.environ.get("DSPARK_HOME")
+    data = Path(home) if home else Path(platformdirs.user_data_dir(_APP_NAME, appauthor=False))
+    return _private(data / "models")
 
 
 def warm_engine_file() -> Path:

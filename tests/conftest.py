@@ -1,9 +1,11 @@
-"""What every test needs: the helpers under tests/ as `tests.<area>.<module>`, a small share of the machine, and a state
-folder that is not the user's own."""
+"""What every test needs: the helpers under tests/ as `tests.<area>.<module>`, a small share of the machine, and folders
+and a hub that are not the user's own."""
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,20 @@ import pytest
 
 # Appended, so that an installed wheel wins over the checkout when that is what is under test.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+# huggingface_hub reads its settings once, when it is first imported, so a fixture would come too late. Nobody listens
+# on port 9: a test that forgets to name a stand-in fails at once instead of asking the real hub.
+_HUB_HOME = tempfile.TemporaryDirectory(prefix="dspark-tests-hf-")
+for _name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
+    os.environ.pop(_name, None)
+os.environ["HF_HOME"] = _HUB_HOME.name
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    _HUB_HOME.cleanup()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,1 @@
+"""The models we know, as data, and how people name them."""
