@@ -1,5 +1,7 @@
 """Which tensors a V4 checkpoint must hold, with their shapes and storage dtypes.
 
+The first dtype of each is the one that the releases store; the others are read as well.
+
 Names: D hidden, H heads, hd head_dim, q q_lora_rank, I expert width, E experts, S streams, V vocabulary. The names
 are those of the released files: no `model.` prefix, quantised weights have a sibling `.scale`.
 """
@@ -16,6 +18,7 @@ from dspark_models.deepseek_v4.config import DeepseekV4Config
 from dspark_models.errors import CheckpointError
 
 FLOATS = ("BF16", "F32", "F16")
+WIDE_FLOATS = ("F32", "BF16", "F16")
 FP8 = ("F8_E4M3",)
 PACKED = ("I8", "U8")
 SCALES = ("F8_E8M0",)
@@ -55,7 +58,7 @@ def _expert_linear(config: DeepseekV4Config, name: str, rows: int, columns: int)
 
 
 def _compressor(prefix: str, hidden: int, ratio: int, dim: int, width: int) -> Iterator[TensorSpec]:
-    yield TensorSpec(f"{prefix}.ape", (ratio, width), FLOATS)
+    yield TensorSpec(f"{prefix}.ape", (ratio, width), WIDE_FLOATS)
     yield TensorSpec(f"{prefix}.wkv.weight", (width, hidden), FLOATS)
     yield TensorSpec(f"{prefix}.wgate.weight", (width, hidden), FLOATS)
     yield TensorSpec(f"{prefix}.norm.weight", (dim,), FLOATS)
@@ -63,7 +66,7 @@ def _compressor(prefix: str, hidden: int, ratio: int, dim: int, width: int) -> I
 
 def _attention(config: DeepseekV4Config, prefix: str) -> Iterator[TensorSpec]:
     hidden, heads, head_dim = config.hidden_size, config.num_attention_heads, config.head_dim
-    yield TensorSpec(f"{prefix}.attn_sink", (heads,), FLOATS)
+    yield TensorSpec(f"{prefix}.attn_sink", (heads,), WIDE_FLOATS)
     yield from _linear(config, f"{prefix}.wq_a", config.q_lora_rank, hidden)
     yield TensorSpec(f"{prefix}.q_norm.weight", (config.q_lora_rank,), FLOATS)
     yield from _linear(config, f"{prefix}.wq_b", heads * head_dim, config.q_lora_rank)
@@ -88,9 +91,9 @@ def _compressed_attention(config: DeepseekV4Config, layer: int, prefix: str) -> 
 
 
 def _hyper_connection(config: DeepseekV4Config, prefix: str, rows: int, scales: int) -> Iterator[TensorSpec]:
-    yield TensorSpec(f"{prefix}_fn", (rows, config.hc_mult * config.hidden_size), FLOATS)
-    yield TensorSpec(f"{prefix}_base", (rows,), FLOATS)
-    yield TensorSpec(f"{prefix}_scale", (scales,), FLOATS)
+    yield TensorSpec(f"{prefix}_fn", (rows, config.hc_mult * config.hidden_size), WIDE_FLOATS)
+    yield TensorSpec(f"{prefix}_base", (rows,), WIDE_FLOATS)
+    yield TensorSpec(f"{prefix}_scale", (scales,), WIDE_FLOATS)
 
 
 def _moe(config: DeepseekV4Config, prefix: str, *, is_hash_routed: bool) -> Iterator[TensorSpec]:
@@ -99,7 +102,7 @@ def _moe(config: DeepseekV4Config, prefix: str, *, is_hash_routed: bool) -> Iter
     if is_hash_routed:
         yield TensorSpec(f"{prefix}.gate.tid2eid", (config.vocab_size, config.num_experts_per_tok), ("I64", "I32"))
     else:
-        yield TensorSpec(f"{prefix}.gate.bias", (experts,), FLOATS)
+        yield TensorSpec(f"{prefix}.gate.bias", (experts,), WIDE_FLOATS)
     for part, rows, columns in (("w1", width, hidden), ("w2", hidden, width), ("w3", width, hidden)):
         yield from _linear(config, f"{prefix}.shared_experts.{part}", rows, columns)
         for expert in range(experts):
