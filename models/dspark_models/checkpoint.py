@@ -1,12 +1,10 @@
-"""A checkpoint directory: its config and its safetensors shards, memory-mapped, never copied as a whole.
+"""A checkpoint directory: its config, safetensors shards and expert banks, memory-mapped, never copied as a whole.
 
 Knows files, headers and tensors, nothing of what a tensor is for.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,86 +12,22 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dspark_models.errors import CheckpointError, NotAModelError
+from dspark_models.expert_bank.bank import ExpertBank
+from dspark_models.shards import INDEX_NAME, REFETCH, TensorInfo, read_header, read_json
 
-INDEX_NAME = "model.safetensors.index.json"
-_REFETCH = "Download this file again; the other files can stay."
-_HEADER_LENGTH_BYTES = 8
-# A header of Flash's largest shard is under 1 MB; anything near this is not a safetensors file.
-_MAX_HEADER_BYTES = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """Where a tensor lies and what it is, from a shard's header. dtype is the safetensors name, such as F8_E4M3."""
-
-    shard: Path
-    shape: tuple[int, ...]
-    dtype: str
-    nbytes: int
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of the checkpoint; CheckpointError names the file, line and column."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.name} is missing in {path.parent}.", hint=_REFETCH) from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path} is not UTF-8 text.", hint=_REFETCH) from error
-    except json.JSONDecodeError as error:
-        raise CheckpointError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.", hint=_REFETCH
-        ) from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(data).__name__}, not an object.", hint=_REFETCH)
-    return data
-
-
-def _read_header(shard: Path) -> dict[str, TensorInfo]:
-    """All tensors of one shard; refuses a file whose size does not match what its header promises."""
-    try:
-        size = shard.stat().st_size
-        with shard.open("rb") as file:
-            header_length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
-            if size < _HEADER_LENGTH_BYTES or not 2 <= header_length <= min(size, _MAX_HEADER_BYTES):
-                raise CheckpointError(f"{shard} is no safetensors file ({size:,} bytes).", hint=_REFETCH)
-            header = json.loads(file.read(header_length))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"Shard {shard.name} is missing in {shard.parent}.", hint=_REFETCH) from error
-    except OSError as error:
-        raise CheckpointError(f"{shard} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise CheckpointError(f"The header of {shard} is damaged.", hint=_REFETCH) from error
-    try:
-        infos = {
-            name: TensorInfo(
-                shard,
-                tuple(entry["shape"]),
-                entry["dtype"],
-                entry["data_offsets"][1] - entry["data_offsets"][0],
-            )
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-        payload = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"), default=0)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise CheckpointError(f"The header of {shard} is damaged.", hint=_REFETCH) from error
-    expected = _HEADER_LENGTH_BYTES + header_length + payload
-    if size != expected:
-        state = "truncated" if size < expected else "too long"
-        raise CheckpointError(f"{shard} is {state}: {size:,} bytes, its header needs {expected:,}.", hint=_REFETCH)
-    return infos
+__all__ = ["Checkpoint", "TensorInfo", "read_json"]
 
 
 class Checkpoint:
     """An opened directory: `config`, `tensors` (name -> TensorInfo) and lazily mapped data."""
 
-    def __init__(self, path: Path, config: dict[str, Any], tensors: dict[str, TensorInfo]) -> None:
+    def __init__(
+        self, path: Path, config: dict[str, Any], tensors: dict[str, TensorInfo], bank: ExpertBank | None = None
+    ) -> None:
         self.path = path
         self.config = config
         self.tensors = tensors
+        self.bank = bank
         self._handles: dict[Path, Any] = {}
 
     @classmethod
@@ -106,6 +40,7 @@ class Checkpoint:
         if not path.is_dir():
             what = f"{path} is a file, not a directory." if path.exists() else f"There is no directory {path}."
             raise NotAModelError(what, hint="Give the directory that holds config.json and the safetensors shards.")
+        bank = ExpertBank.open(path)
         if not (path / "config.json").is_file():
             raise NotAModelError(
                 f"{path} holds no model: config.json is missing.",
@@ -114,26 +49,33 @@ class Checkpoint:
         config = read_json(path / "config.json")
         tensors: dict[str, TensorInfo] = {}
         for shard in cls._shards(path):
-            for name, info in _read_header(shard).items():
-                if name in tensors:
-                    raise CheckpointError(
-                        f"Tensor {name} stands in both {tensors[name].shard.name} and {shard.name}.",
-                        hint="Remove the shard that does not belong to this model.",
-                    )
-                tensors[name] = info
-        checkpoint = cls(path, config, tensors)
+            for name, info in read_header(shard).items():
+                cls._add(tensors, name, info)
+        if bank is not None:
+            for name, info in bank.tensors().items():
+                cls._add(tensors, name, info)
+        checkpoint = cls(path, config, tensors, bank)
         checkpoint._check_index()
         return checkpoint
+
+    @staticmethod
+    def _add(tensors: dict[str, TensorInfo], name: str, info: TensorInfo) -> None:
+        if name in tensors:
+            raise CheckpointError(
+                f"Tensor {name} stands in both {tensors[name].shard.name} and {info.shard.name}.",
+                hint="Remove the shard that does not belong to this model.",
+            )
+        tensors[name] = info
 
     @staticmethod
     def _shards(path: Path) -> list[Path]:
         if (path / INDEX_NAME).is_file():
             weight_map = read_json(path / INDEX_NAME).get("weight_map")
             if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
-                raise CheckpointError(f"{path / INDEX_NAME} has no usable weight_map.", hint=_REFETCH)
+                raise CheckpointError(f"{path / INDEX_NAME} has no usable weight_map.", hint=REFETCH)
             names = sorted(set(weight_map.values()))
             if any("/" in name or "\\" in name or name.startswith(".") for name in names):
-                raise CheckpointError(f"{path / INDEX_NAME} points outside its own directory.", hint=_REFETCH)
+                raise CheckpointError(f"{path / INDEX_NAME} points outside its own directory.", hint=REFETCH)
             return [path / name for name in names]
         shards = sorted(path.glob("*.safetensors"))
         if shards:
@@ -151,7 +93,7 @@ class Checkpoint:
             return
         for name, shard in read_json(self.path / INDEX_NAME)["weight_map"].items():
             if name not in self.tensors or self.tensors[name].shard.name != shard:
-                raise CheckpointError(f"The index says that tensor {name} is in {shard}, it is not.", hint=_REFETCH)
+                raise CheckpointError(f"The index says that tensor {name} is in {shard}, it is not.", hint=REFETCH)
 
     @property
     def weight_bytes(self) -> int:
@@ -161,10 +103,12 @@ class Checkpoint:
     def get(self, name: str) -> Tensor:
         """One tensor as a view of the mapped shard, on the CPU; its pages are read when it is used."""
         info = self.tensors[name]
+        if self.bank is not None and self.bank.holds(info):
+            return self.bank.view(info)
         try:
             if info.shard not in self._handles:
                 self._handles[info.shard] = safe_open(info.shard, framework="pt", device="cpu")
             tensor: Tensor = self._handles[info.shard].get_tensor(name)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"Tensor {name} cannot be read from {info.shard}: {error}.", hint=_REFETCH) from error
+            raise CheckpointError(f"Tensor {name} cannot be read from {info.shard}: {error}.", hint=REFETCH) from error
         return tensor
