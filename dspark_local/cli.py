@@ -18,6 +18,7 @@ from typer.main import get_command
 from dspark_local import __version__
 from dspark_local.commands.bench import bench
 from dspark_local.commands.calibrate import calibrate
+from dspark_local.commands.pull import pull
 from dspark_local.commands.run import run
 from dspark_local.commands.score import score
 from dspark_local.errors import DsparkError
@@ -38,6 +39,7 @@ app.command("score")(score)
 app.command("calibrate")(calibrate)
 app.command("bench")(bench)
 app.command("serve")(serve)
+app.command("pull")(pull)
 
 
 def _show_version(wanted: bool) -> None:
