@@ -62,15 +62,25 @@ class VerifiedFiles:
             "value": digest.value,
         }
         try:
-            self._append(json.dumps(entry).encode() + b"\n")
+            self._append(entry)
         except OSError as error:
             _LOG.warning("%s cannot be written, so %s will be hashed again: %s", self._file, real, error)
             self._seen[str(real)] = _Seen(state.st_size, state.st_mtime_ns, digest)
 
+    def forget(self, path: Path) -> None:
+        """The file is not what was recorded after all. Raises OSError when that cannot be written down."""
+        real = str(path.resolve())
+        self._seen.pop(real, None)
+        self._append({"path": real, "forgotten": True})
+
     def check(self, path: Path, digest: Digest, on_bytes: Callable[[int], None] | None = None) -> bool:
-        """Hash the file now, whatever was recorded; True, and remembered, when it has this digest. Raises OSError."""
+        """Hash the file now, whatever was recorded. True, and recorded, when it has this digest. Raises OSError.
+
+        When it has another one, what was recorded is forgotten.
+        """
         before = path.stat()
         if hash_file(path, digest.kind, on_bytes) != digest.value:
+            self.forget(path)
             return False
         after = path.stat()
         # Somebody wrote to it while it was read: what was hashed is not what lies there.
@@ -79,7 +89,8 @@ class VerifiedFiles:
         self.record(path, digest)
         return True
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, entry: dict[str, object]) -> None:
+        line = json.dumps(entry).encode() + b"\n"
         # One write in append mode is one whole line, however many processes write.
         with self._file.open("a+b", buffering=0) as stream:
             if stream.tell():
@@ -110,8 +121,11 @@ class VerifiedFiles:
     def _take(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
+            if entry.get("forgotten"):
+                self._seen.pop(entry["path"], None)
+                return
             digest = Digest(entry["kind"], entry["value"])
             self._seen[entry["path"]] = _Seen(entry["size"], entry["mtime_ns"], digest)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             if line.strip():
                 _LOG.debug("a damaged line of %s is passed over", self._file)

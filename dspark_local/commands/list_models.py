@@ -1,0 +1,142 @@
+"""`dspark-local list`: what is on this computer, and what could be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dspark_local.commands.console import show, show_json
+from dspark_local.commands.store_errors import readable_store
+from dspark_local.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dspark_local.catalog.schema import Entry
+    from dspark_local.store.models import InstalledModel
+
+_STARTING_POINT = "deepseek-v4-flash-0731"
+
+
+def list_models(
+    available: Annotated[bool, typer.Option("--available", help="Show what the catalog offers instead.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show cached repositories that are no models of ours as well.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document.")] = False,
+) -> None:
+    """Show the models on this computer, or those that can be fetched."""
+    if available:
+        _show_catalog(as_json)
+        return
+    from dspark_local.store.installed import installed
+    from dspark_local.store.locations import hub_cache_dir
+
+    with readable_store():
+        models = installed(everything=everything)
+    free = _free_bytes(hub_cache_dir())
+    if as_json:
+        show_json({"models": [_as_dict(model) for model in models], "free_bytes": free, "cache": str(hub_cache_dir())})
+        return
+    if models:
+        show(_table(models))
+    else:
+        show(
+            "There is no model on this computer yet, apart from the bundled demo.",
+            f"Fetch one with dspark-local pull {_STARTING_POINT}; dspark-local list --available shows them all.",
+        )
+    show(f"{format_bytes(free)} free in {_tilde(hub_cache_dir())}")
+
+
+def _table(models: list[InstalledModel]) -> Table:
+    from dspark_local.commands.tables import plain_table
+
+    table = plain_table("name", ">size", "state", "draft")
+    for model in models:
+        table.add_row(_label(model), format_bytes(model.nbytes), str(model.state), _draft(model))
+    return table
+
+
+def _label(model: InstalledModel) -> str:
+    if model.kind == "hub cache":
+        return model.name
+    return f"{model.name} ({'draft' if model.kind == 'draft' else 'repacked'})"
+
+
+def _draft(model: InstalledModel) -> str:
+    if model.role == "draft":
+        return "only"
+    if model.role == "other":
+        return "?"
+    if model.draft is None:
+        return "missing" if model.entry is not None and model.entry.draft is not None else "none"
+    return "inside" if model.draft == "inside" else "separate"
+
+
+def _as_dict(model: InstalledModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "repo": model.repo,
+        "revisions": list(model.revisions),
+        "commit": model.commit,
+        "path": str(model.path),
+        "kind": model.kind,
+        "role": model.role,
+        "bytes": model.nbytes,
+        "state": model.state.kind,
+        "present_bytes": model.state.present_bytes,
+        "expected_bytes": model.state.expected_bytes,
+        "draft": None if model.draft is None else str(model.draft),
+        "engine": model.entry.engine if model.entry is not None else None,
+    }
+
+
+def _show_catalog(as_json: bool) -> None:
+    from dspark_local.catalog.catalog import entries
+
+    if as_json:
+        show_json({"models": [entry.model_dump(mode="json") | {"nbytes": entry.nbytes} for entry in entries()]})
+        return
+    from dspark_local.commands.tables import plain_table
+
+    table = plain_table("name", ">download", ">VRAM", ">RAM", "licence", "runs")
+    for entry in entries():
+        table.add_row(
+            entry.name,
+            _download(entry),
+            f"{entry.minimum.vram_gib:g} GiB" if entry.minimum.vram_gib else "none",
+            f"{entry.minimum.ram_gib:g} GiB",
+            entry.licence.replace(" (target); not stated (draft)", "*"),
+            "yes" if entry.engine == "native" else "not yet",
+        )
+    show(
+        table,
+        "VRAM and RAM are the least it takes. * The draft's repository states no licence.",
+        "not yet: pull, verify and rm work, this version's engine does not run it.",
+        "Any other repository of these families works as owner/name, any directory as ./path.",
+    )
+
+
+def _download(entry: Entry) -> str:
+    if entry.is_bundled:
+        return "bundled"
+    if entry.nbytes is None:
+        known = entry.target.nbytes
+        return "?" if known is None else f"> {format_bytes(known)}"
+    return format_bytes(entry.nbytes)
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _tilde(path: Path) -> str:
+    try:
+        return f"~/{path.relative_to(Path.home()).as_posix()}"
+    except (ValueError, RuntimeError):
+        return str(path)

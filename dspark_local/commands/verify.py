@@ -1,0 +1,74 @@
+"""`dspark-local verify`: reads every byte of a model and compares it with what the hub recorded."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from dspark_local.commands.checking_progress import checking_progress
+from dspark_local.commands.console import show, show_json
+from dspark_local.commands.store_errors import readable_store
+from dspark_local.errors import IntegrityError, ModelNotFoundError, UsageError
+from dspark_local.sizes import format_bytes
+
+
+def verify(
+    name: Annotated[str, typer.Argument(help="A name of the catalog or owner/repository[@revision].")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document.")] = False,
+) -> None:
+    """Hash all files of a model again, without a network. The exit code is 5 when one is not what it should be."""
+    from dspark_local.catalog.reference import CatalogModel, LocalModel, parse_reference
+    from dspark_local.store.checking import check_files
+    from dspark_local.store.resolve import candidates
+    from dspark_local.store.verified import VerifiedFiles
+
+    reference = parse_reference(name)
+    if isinstance(reference, LocalModel):
+        raise UsageError(
+            f"{reference.path} is a directory of your own: nobody recorded what its files must hash to.",
+            hint="Only what dspark-local pull or the hub's own client fetched can be verified.",
+        )
+    if isinstance(reference, CatalogModel) and reference.entry.is_bundled:
+        raise UsageError("The demo is a part of this package, not a download.", hint="pip check looks after packages.")
+    with readable_store():
+        models = candidates(reference)
+    if not models:
+        raise ModelNotFoundError(f"{name} is not on this computer.", hint=f"Run dspark-local pull {name} to fetch it.")
+
+    # The repacked copy and the one in the cache are files of their own; what a draft links to is read once.
+    files = list({file.path.resolve(): file for model in models for file in model.files}.values())
+    begin = time.monotonic()
+    with readable_store(), checking_progress() as progress:
+        report = check_files(files, VerifiedFiles(), progress)
+    seconds = time.monotonic() - begin
+    unfinished = [model for model in models if model.state.kind == "incomplete"]
+    if as_json:
+        show_json(
+            {
+                "name": models[0].name,
+                "checked": len(report.checked),
+                "bytes": report.nbytes,
+                "seconds": round(seconds, 3),
+                "wrong": [str(file.path) for file in report.wrong],
+                "unknown": list(report.unknown),
+                "complete": not unfinished,
+            }
+        )
+    if report.wrong:
+        names = ", ".join(str(file.path) for file in report.wrong)
+        one = len(report.wrong) == 1
+        raise IntegrityError(
+            f"{len(report.wrong)} of {len(files)} files {'is' if one else 'are'} not what the hub recorded: {names}.",
+            hint=next(model for model in models if set(model.files) & set(report.wrong)).repair,
+        )
+    if as_json:
+        return
+    rate = f", {format_bytes(report.nbytes / seconds)}/s" if seconds >= 1 else ""
+    amount = f"{format_bytes(report.nbytes)}{rate}"
+    show(f"{models[0].name}: {len(report.checked)} files are what the hub recorded ({amount}).")
+    for unknown in report.unknown:
+        show(f"{unknown} was not checked: nobody recorded what it must hash to.")
+    for model in unfinished:
+        show(f"It is {model.state}. {model.repair}")
