@@ -14,6 +14,8 @@ from dspark_local.plan.model_facts import DraftFacts, ModelFacts
 
 VALUE_BYTES = 2
 """Weights and caches are 16-bit values."""
+DRAFT_LAYERS, DRAFT_BLOCK_SIZE, DRAFT_MARKOV_RANK = 5, 7, 256
+"""Of every released stand-alone DSpark draft."""
 
 
 def decoder_facts(name: str, raw: Mapping[str, Any], weight_bytes: int | None = None) -> ModelFacts:
@@ -61,24 +63,22 @@ def decoder_facts(name: str, raw: Mapping[str, Any], weight_bytes: int | None = 
     )
 
 
-def with_separate_draft(
-    target: ModelFacts, weight_bytes: int, *, block_size: int, layers: int, markov_bytes: int = 0
-) -> ModelFacts:
-    """A target with a draft of its own repository that borrows the target's embedding and head.
-
-    markov_bytes are those of each half of its Markov head, within weight_bytes.
-    """
+def with_separate_draft(target: ModelFacts, weight_bytes: int, vocab: int) -> ModelFacts:
+    """A target with a DSpark draft of its own repository, which stores copies of the target's embedding and head."""
+    markov = vocab * DRAFT_MARKOV_RANK * VALUE_BYTES
+    copies = 2 * target.head_bytes
     row = target.cache_bytes(1)["kv"] // target.layers
     draft = DraftFacts(
         kind="separate",
-        block_size=block_size,
+        block_size=DRAFT_BLOCK_SIZE,
         passes=1,
-        layers=layers,
-        dense_bytes=weight_bytes - 2 * markov_bytes,
-        per_draft_bytes=markov_bytes,
-        lookup_bytes=markov_bytes,
+        layers=DRAFT_LAYERS,
+        dense_bytes=max(weight_bytes - copies - 2 * markov, 0),
+        per_draft_bytes=markov,
+        lookup_bytes=markov,
         experts=None,
-        cache_bytes=lambda context: {"draft_context": row * layers * context},
+        cache_bytes=lambda context: {"draft_context": row * DRAFT_LAYERS * context},
+        unloaded_bytes=copies,
     )
     return replace(target, draft=draft)
 

@@ -35,6 +35,7 @@ class DraftFacts:
     dense_bytes    read in every pass; head_bytes of the target are read with it
     per_draft_bytes  read once for every draft besides, as a Markov head is
     lookup_bytes   read row by row
+    unloaded_bytes  stored but not needed, such as copies of the target's embedding and head
     experts        of each of its `layers` blocks; None for a dense draft
     """
 
@@ -47,6 +48,7 @@ class DraftFacts:
     lookup_bytes: int
     experts: Experts | None
     cache_bytes: CacheBytes
+    unloaded_bytes: int = 0
 
     @property
     def expert_bytes(self) -> int:
@@ -55,8 +57,9 @@ class DraftFacts:
 
     @property
     def total_bytes(self) -> int:
-        """All its weights."""
-        return self.dense_bytes + self.per_draft_bytes + self.lookup_bytes + self.expert_bytes
+        """All its weights as they are stored."""
+        loaded = self.dense_bytes + self.per_draft_bytes + self.lookup_bytes + self.expert_bytes
+        return loaded + self.unloaded_bytes
 
 
 @dataclass(frozen=True, slots=True)
