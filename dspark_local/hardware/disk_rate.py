@@ -109,12 +109,13 @@ def _rate(descriptor: int, reads: int, seconds: float) -> float:
     order = list(range(reads))
     random.shuffle(order)
     lock = threading.Lock()
+    interrupted = threading.Event()
     done = 0
 
     def read_until(end: float) -> None:
         nonlocal done
         with mmap.mmap(-1, READ_BYTES) as buffer:  # page-aligned, as O_DIRECT demands
-            while time.perf_counter() < end:
+            while time.perf_counter() < end and not interrupted.is_set():
                 with lock:
                     place = order[done % reads]
                     done += 1
@@ -123,8 +124,11 @@ def _rate(descriptor: int, reads: int, seconds: float) -> float:
 
     start = time.perf_counter()
     with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        for result in [pool.submit(read_until, start + seconds) for _ in range(_IN_FLIGHT)]:
-            result.result()
+        try:
+            for result in [pool.submit(read_until, start + seconds) for _ in range(_IN_FLIGHT)]:
+                result.result()
+        finally:
+            interrupted.set()  # Ctrl-C, or a failed read, need not wait for the other readers' time to be over
     return done * READ_BYTES / (time.perf_counter() - start)
 
 
