@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dspark_models.errors import CheckpointError, NotAModelError
 from dspark_models.expert_bank.bank import ExpertBank
-from dspark_models.shards import INDEX_NAME, REFETCH, TensorInfo, read_header, read_json
+from dspark_models.shards import INDEX_NAME, REFETCH, TensorInfo, read_header, read_json, shard_files
 
 __all__ = ["Checkpoint", "TensorInfo", "read_json"]
 
@@ -48,7 +48,7 @@ class Checkpoint:
             )
         config = read_json(path / "config.json")
         tensors: dict[str, TensorInfo] = {}
-        for shard in cls._shards(path):
+        for shard in shard_files(path):
             for name, info in read_header(shard).items():
                 cls._add(tensors, name, info)
         if bank is not None:
@@ -66,27 +66,6 @@ class Checkpoint:
                 hint="Remove the shard that does not belong to this model.",
             )
         tensors[name] = info
-
-    @staticmethod
-    def _shards(path: Path) -> list[Path]:
-        if (path / INDEX_NAME).is_file():
-            weight_map = read_json(path / INDEX_NAME).get("weight_map")
-            if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
-                raise CheckpointError(f"{path / INDEX_NAME} has no usable weight_map.", hint=REFETCH)
-            names = sorted(set(weight_map.values()))
-            if any("/" in name or "\\" in name or name.startswith(".") for name in names):
-                raise CheckpointError(f"{path / INDEX_NAME} points outside its own directory.", hint=REFETCH)
-            return [path / name for name in names]
-        shards = sorted(path.glob("*.safetensors"))
-        if shards:
-            return shards
-        pickles = sorted(p.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in path.glob(ending))
-        if pickles:
-            raise CheckpointError(
-                f"{path} holds pickled weights ({pickles[0]}), which can run any code and are never loaded.",
-                hint="Get the safetensors files of this model.",
-            )
-        raise CheckpointError(f"{path} holds no safetensors file.", hint="Download the weights into this directory.")
 
     def _check_index(self) -> None:
         if not (self.path / INDEX_NAME).is_file():

@@ -14,7 +14,8 @@ from dspark_models.errors import CheckpointError
 
 INDEX_NAME = "model.safetensors.index.json"
 REFETCH = "Download this file again; the other files can stay."
-_HEADER_LENGTH_BYTES = 8
+HEADER_LENGTH_BYTES = 8
+"""A shard begins with the length of its header, little-endian."""
 # A header of Flash's largest shard is under 1 MB; anything near this is not a safetensors file.
 _MAX_HEADER_BYTES = 100_000_000
 
@@ -52,38 +53,66 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_header(shard: Path) -> dict[str, TensorInfo]:
-    """All tensors of one shard; refuses a file whose size does not match what its header promises."""
+def parse_header(shard: Path, text: bytes) -> dict[str, TensorInfo]:
+    """All tensors of a shard from the JSON text of its header, which may have come here without the shard's data.
+
+    CheckpointError when it is no such text.
+    """
     try:
-        size = shard.stat().st_size
-        with shard.open("rb") as file:
-            header_length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
-            if size < _HEADER_LENGTH_BYTES or not 2 <= header_length <= min(size, _MAX_HEADER_BYTES):
-                raise CheckpointError(f"{shard} is no safetensors file ({size:,} bytes).", hint=REFETCH)
-            header = json.loads(file.read(header_length))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"Shard {shard.name} is missing in {shard.parent}.", hint=REFETCH) from error
-    except OSError as error:
-        raise CheckpointError(f"{shard} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise CheckpointError(f"The header of {shard} is damaged.", hint=REFETCH) from error
-    try:
-        infos = {
+        header = json.loads(text)
+        return {
             name: TensorInfo(
                 shard,
                 tuple(entry["shape"]),
                 entry["dtype"],
                 entry["data_offsets"][1] - entry["data_offsets"][0],
-                _HEADER_LENGTH_BYTES + header_length + entry["data_offsets"][0],
+                HEADER_LENGTH_BYTES + len(text) + entry["data_offsets"][0],
             )
             for name, entry in header.items()
             if name != "__metadata__"
         }
-        payload = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"), default=0)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"The header of {shard} is damaged.", hint=REFETCH) from error
-    expected = _HEADER_LENGTH_BYTES + header_length + payload
+
+
+def read_header(shard: Path) -> dict[str, TensorInfo]:
+    """All tensors of one shard; refuses a file whose size does not match what its header promises."""
+    try:
+        size = shard.stat().st_size
+        with shard.open("rb") as file:
+            header_length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+            if size < HEADER_LENGTH_BYTES or not 2 <= header_length <= min(size, _MAX_HEADER_BYTES):
+                raise CheckpointError(f"{shard} is no safetensors file ({size:,} bytes).", hint=REFETCH)
+            infos = parse_header(shard, file.read(header_length))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"Shard {shard.name} is missing in {shard.parent}.", hint=REFETCH) from error
+    except OSError as error:
+        raise CheckpointError(f"{shard} cannot be read: {error.strerror}.") from error
+    payload_start = HEADER_LENGTH_BYTES + header_length
+    expected = max((info.offset + info.nbytes for info in infos.values()), default=payload_start)
     if size != expected:
         state = "truncated" if size < expected else "too long"
         raise CheckpointError(f"{shard} is {state}: {size:,} bytes, its header needs {expected:,}.", hint=REFETCH)
     return infos
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The shards that the index of a directory names, or all it has. CheckpointError when there are none."""
+    if (path / INDEX_NAME).is_file():
+        weight_map = read_json(path / INDEX_NAME).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+            raise CheckpointError(f"{path / INDEX_NAME} has no usable weight_map.", hint=REFETCH)
+        names = sorted(set(weight_map.values()))
+        if any("/" in name or "\\" in name or name.startswith(".") for name in names):
+            raise CheckpointError(f"{path / INDEX_NAME} points outside its own directory.", hint=REFETCH)
+        return [path / name for name in names]
+    shards = sorted(path.glob("*.safetensors"))
+    if shards:
+        return shards
+    pickles = sorted(p.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in path.glob(ending))
+    if pickles:
+        raise CheckpointError(
+            f"{path} holds pickled weights ({pickles[0]}), which can run any code and are never loaded.",
+            hint="Get the safetensors files of this model.",
+        )
+    raise CheckpointError(f"{path} holds no safetensors file.", hint="Download the weights into this directory.")

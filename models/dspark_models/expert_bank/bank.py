@@ -56,16 +56,10 @@ class ExpertBank:
     def tensors(self) -> dict[str, TensorInfo]:
         """All tensors in the banks under their official names."""
         return {
-            ExpertPart(block, expert, part.name).tensor: TensorInfo(
-                self.folder / bank.file,
-                part.shape,
-                part.dtype,
-                part.nbytes,
-                expert * bank.layout.stride + part.offset,
-            )
+            of.tensor: bank.layout.place(self.folder, of)
             for block, bank in self._blocks.items()
             for expert in range(bank.layout.experts)
-            for part in bank.layout.parts
+            for of in (ExpertPart(block, expert, part.name) for part in bank.layout.parts)
         }
 
     def holds(self, info: TensorInfo) -> bool:

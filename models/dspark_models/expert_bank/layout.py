@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -98,6 +99,13 @@ class BlockLayout(OnDisk):
             placed.append(Part(name=name, dtype=dtype, shape=shape, offset=offset))
             offset = _round_up(offset + placed[-1].nbytes, PART_ALIGNMENT)
         return cls(block=block, experts=experts, stride=_round_up(offset, PAGE), parts=tuple(placed))
+
+    def place(self, folder: Path, of: ExpertPart) -> TensorInfo:
+        """Where a tensor of this block stands when the bank lies in `folder`; StopIteration for an unknown part."""
+        part = next(part for part in self.parts if part.name == of.part)
+        return TensorInfo(
+            folder / self.file, part.shape, part.dtype, part.nbytes, of.expert * self.stride + part.offset
+        )
 
     @property
     def file(self) -> str:

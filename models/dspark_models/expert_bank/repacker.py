@@ -19,7 +19,7 @@ from dspark_models.expert_bank.durable import OnBytes, copy_file, hash_spans, ig
 from dspark_models.expert_bank.index import FOLDER, INDEX, WORKSPACE, BankBlock, BankIndex, DenseFile, read_index
 from dspark_models.expert_bank.layout import BlockLayout, OnDisk
 from dspark_models.expert_bank.plan import DoneShard, RepackPlan, Stored, header_digest
-from dspark_models.expert_bank.shard_writer import read_back, store_shard
+from dspark_models.expert_bank.shard_writer import holds_shard, read_back, store_shard
 from dspark_models.shards import INDEX_NAME, read_header
 
 _PLAN = "plan.json"
@@ -44,6 +44,13 @@ def _load(kind: type[_Kind], path: Path) -> _Kind | None:
         raise CheckpointError(f"{path} is damaged.", hint="Delete the folder and repack from the beginning.") from error
 
 
+def tidy(folder: Path) -> None:
+    """Delete what a repacking has left beside the model that it finished."""
+    shutil.rmtree(folder / WORKSPACE, ignore_errors=True)
+    for leftover in folder.glob("**/*.partial"):
+        leftover.unlink(missing_ok=True)
+
+
 class Repacker:
     """Writes the folder of one plan; opened again on the same folder it continues.
 
@@ -58,7 +65,7 @@ class Repacker:
         self._done: dict[str, DoneShard] = {}
         self.is_finished = self._holds_the_result()
         if self.is_finished:
-            self._tidy()
+            tidy(self.destination)
             return
         self._begin()
         for shard in plan.shards:
@@ -88,11 +95,13 @@ class Repacker:
                 f"{self.destination} was begun from {known.origin}, or that has changed since.",
                 hint="Continue with the same source, or delete the folder and begin again.",
             )
-        for folder in (self._workspace / _DONE, self._workspace / _COMPANIONS, self.destination / FOLDER):
-            folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(self.destination)
+        self._workspace.mkdir(parents=True, exist_ok=True)
         if known is None:
+            # First of all: by its plan a folder is known to be ours.
             write_file(self._workspace / _PLAN, _json(self.plan))
+        for folder in (self._workspace / _DONE, self._workspace / _COMPANIONS, self.destination / FOLDER):
+            folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
 
     def is_done(self, shard: str) -> bool:
         """Whether the shard of that file name is stored, so that its source is not needed any more."""
@@ -124,7 +133,14 @@ class Repacker:
         and read back from the disk. CheckpointError when the shard is not the one that was planned.
         """
         shard = self.plan.shard(name or path.name)
-        if not self.is_done(shard.name):
+        if self.is_done(shard.name):
+            # It may have been replaced since it was stored.
+            if remove is not None and path.exists() and not holds_shard(self.destination, self.plan, path, shard.name):
+                raise CheckpointError(
+                    f"{path} is not what was repacked into {self.destination}, so it is not deleted.",
+                    hint="Repack it into a new folder.",
+                )
+        else:
             if header_digest(read_header(path)) != shard.header:
                 raise CheckpointError(
                     f"{path} is not the shard {shard.name} that the repacking of {self.plan.source.name} began with.",
@@ -164,7 +180,7 @@ class Repacker:
         sync_folder(self.destination)
         write_file(self.destination / FOLDER / INDEX, _json(index))
         self.is_finished = True
-        self._tidy()
+        tidy(self.destination)
         return index
 
     def _check_bank(self, layout: BlockLayout) -> BankBlock:
@@ -186,11 +202,6 @@ class Repacker:
                     )
                 digests.append(hash_spans(file, [(expert * layout.stride, layout.stride)]))
         return BankBlock(file=layout.file, layout=layout, sha256=tuple(digests))
-
-    def _tidy(self) -> None:
-        shutil.rmtree(self._workspace, ignore_errors=True)
-        for leftover in self.destination.glob("**/*.partial"):
-            leftover.unlink(missing_ok=True)
 
 
 def _json(record: OnDisk) -> bytes:

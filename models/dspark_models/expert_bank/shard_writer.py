@@ -147,9 +147,32 @@ def _store_dense(
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         found = hash_spans(file, [(0, size)])
-        _compare(shard, tensors, file, read_header(path))
+    copies = read_header(path)
+    if not all(name in copies and _is_same(info, copies[name]) for name, info in tensors.items()):
+        raise CheckpointError(f"{path} was not written whole.", hint=_UNRELIABLE)
     on_bytes(nbytes)
     return DoneDense(file=path.name, nbytes=size, sha256=found, tensors=tuple(sorted(tensors)))
+
+
+def holds_shard(folder: Path, plan: RepackPlan, shard: Path, name: str) -> bool:
+    """Whether every tensor of a shard stands in `folder` with the same bytes; reads both."""
+    header = read_header(shard)
+    rest = {tensor: info for tensor, info in header.items() if ExpertPart.of(tensor) is None}
+    dense = read_header(folder / f"dense-{name}") if rest else {}
+    places = dict(dense)
+    for of in filter(None, map(ExpertPart.of, header)):
+        places[of.tensor] = plan.layout(of).place(folder / FOLDER, of)
+    return all(tensor in places and _is_same(info, places[tensor]) for tensor, info in header.items())
+
+
+def _is_same(one: TensorInfo, other: TensorInfo) -> bool:
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    digests = set()
+    for info in (one, other):
+        with info.shard.open("rb") as file:
+            digests.add(hash_spans(file, [(info.offset, info.nbytes)]))
+    return len(digests) == 1
 
 
 def _save(shard: Path, tensors: Mapping[str, TensorInfo], path: Path, nbytes: int) -> None:
@@ -167,14 +190,3 @@ def _save(shard: Path, tensors: Mapping[str, TensorInfo], path: Path, nbytes: in
     with temporary.open("r+b") as file:
         sync_file(file)
     place(temporary, path)
-
-
-def _compare(
-    shard: Path, tensors: Mapping[str, TensorInfo], written: BinaryIO, header: Mapping[str, TensorInfo]
-) -> None:
-    with shard.open("rb") as source:
-        for name, info in tensors.items():
-            copy = header[name]
-            read, found = (hash_spans(f, [(i.offset, i.nbytes)]) for f, i in ((source, info), (written, copy)))
-            if read != found or (copy.dtype, copy.shape) != (info.dtype, info.shape):
-                raise CheckpointError(f"Tensor {name} was not written whole.", hint=_UNRELIABLE)

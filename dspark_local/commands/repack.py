@@ -1,0 +1,153 @@
+"""`dspark-local repack`: a model directory laid out for off-loading."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dspark_local.commands.console import console, show_json
+from dspark_local.commands.stdout import write_stdout
+from dspark_local.errors import UsageError
+from dspark_local.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from dspark_local.repacking import RepackResult, RepackSource, RepackStart
+
+_PIPE_STEP_PERCENT = 5
+
+
+def repack(
+    source: Annotated[Path, typer.Argument(help="Directory with config.json and safetensors shards.")],
+    destination: Annotated[
+        Path | None, typer.Argument(help="New folder; SOURCE with -repacked at its end if left out.")
+    ] = None,
+    remove_source: Annotated[
+        bool, typer.Option("--remove-source", help="Delete each source shard once its part is written and checked.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object at the end.")] = False,
+) -> None:
+    """Write a model with every expert in one piece, so that off-loading reads an expert in one go.
+
+    The values stay the same, bit for bit. An interrupted repack continues with the same command.
+    """
+    from dspark_local.repacking import RepackSource
+
+    folder = source.resolve()
+    run_repack(
+        RepackSource(source),
+        destination or folder.with_name(f"{folder.name}-repacked"),
+        remove_source=remove_source,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+def run_repack(source: RepackSource, destination: Path, *, remove_source: bool, yes: bool, as_json: bool) -> None:
+    """Repack with progress on stderr and the outcome on stdout. Raises what dspark_local.repacking.repack raises."""
+    from dspark_local.repacking import repack as work
+
+    if remove_source and not yes:
+        _ask(source.directory)
+    display = _Display()
+    try:
+        result = work(
+            source, destination, remove_source=remove_source, on_start=display.start, on_bytes=display.advance
+        )
+    except KeyboardInterrupt:
+        display.close()
+        print("stopped; run the same command to continue", file=sys.stderr, flush=True)
+        raise
+    finally:
+        display.close()
+    if as_json:
+        show_json(
+            {
+                "source": str(source.directory),
+                "destination": str(result.destination),
+                "bytes": result.nbytes,
+                "blocks": result.blocks,
+                "experts": result.experts,
+                "repacked_bytes": result.repacked_bytes,
+                "seconds": round(result.seconds, 3),
+                "source_is_gone": result.source_is_gone,
+            }
+        )
+        return
+    write_stdout(_outcome(source.directory, result, removed=remove_source))
+
+
+def _ask(directory: Path) -> None:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise UsageError(f"--remove-source deletes the files in {directory}.", hint="Add --yes to allow it.")
+    typer.confirm(f"Delete the model's files in {directory} as they are repacked?", abort=True, err=True)
+
+
+def _outcome(directory: Path, result: RepackResult, *, removed: bool) -> str:
+    lines = [
+        f"{result.destination}: {format_bytes(result.nbytes)}, {result.experts:,} experts of {result.blocks} blocks, "
+        f"in {result.seconds:.0f} s"
+    ]
+    if not result.repacked_bytes:
+        lines = [f"{result.destination}: repacked already, {format_bytes(result.nbytes)}"]
+    elif not removed:
+        lines.append(f"{directory} is no longer needed; deleting it frees what it holds.")
+    if removed and not result.source_is_gone:
+        lines.append(f"{directory} still holds files that are not the model's.")
+    lines.append(f'next: dspark-local run --model {result.destination} "..."')
+    return "\n".join(lines) + "\n"
+
+
+class _Display:
+    """A bar on a terminal, a line every few percent elsewhere; both on stderr."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        self._screen = console(sys.stderr)
+        self._bar = Progress(
+            TextColumn("repack"),
+            BarColumn(None),
+            TextColumn("{task.fields[amount]}"),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._screen,
+            expand=True,
+        )
+        self._total = self._done = self._shown = 0
+
+    def start(self, progress: RepackStart) -> None:
+        self._total, self._done = 2 * progress.total, 2 * progress.earlier
+        if not self._left():
+            return
+        earlier = f", {format_bytes(progress.earlier)} are done already" if progress.earlier else ""
+        self._screen.print(
+            f"{format_bytes(progress.total)} to repack{earlier}; needs {format_bytes(progress.needed)} of room, "
+            f"{format_bytes(progress.free)} are free",
+            soft_wrap=True,
+        )
+        self._shown = self._percent()
+        if self._screen.is_terminal:
+            self._task = self._bar.add_task("", total=self._total, completed=self._done, amount="")
+            self._bar.start()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._screen.is_terminal:
+            amount = f"{format_bytes(self._done / 2)} of {format_bytes(self._total / 2)}"
+            self._bar.update(self._task, completed=self._done, amount=amount)
+        elif self._percent() >= self._shown + _PIPE_STEP_PERCENT:
+            self._shown = self._percent()
+            self._screen.print(f"repack {self._shown} %", soft_wrap=True)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+    def _left(self) -> int:
+        return self._total - self._done
+
+    def _percent(self) -> int:
+        return 100 * self._done // max(1, self._total)
