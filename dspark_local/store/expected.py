@@ -8,16 +8,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dspark_local.catalog.schema import Source
+from dspark_local.errors import DsparkError
 from dspark_local.store.digests import Digest
 from dspark_local.store.locations import hub_cache_dir
 from dspark_local.store.snapshots import Snapshot
 
+if TYPE_CHECKING:
+    from dspark_local.hub.listing import Listing
+
 # What an engine or a tokenizer reads. Everything else in a repository may be absent or wrong without harm.
 _MODEL_FILES = ("*.safetensors", "*.gguf", "*.json", "*.jinja", "*.model", "*.tiktoken", "*merges.txt", "*vocab.txt")
 _INDEX = "model.safetensors.index.json"
-_SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
+_SPLIT = re.compile(r"(.*)-\d{5}-of-(\d{5})\.(gguf|safetensors)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +48,28 @@ def belongs_to_model(path: str, sources: Iterable[Source]) -> bool:
 def expected_files(snapshot: Snapshot, sources: Iterable[Source]) -> tuple[ExpectedFile, ...]:
     """What the snapshot must hold to be complete. Never raises: what cannot be read is an expectation not met."""
     chosen = tuple(sources)
-    listed = _listed(snapshot)
-    if listed is not None:
-        return tuple(file for file in listed if belongs_to_model(file.path, chosen))
-    return tuple(ExpectedFile(path) for path in sorted(_promised(snapshot, chosen)))
+    listing = _listing(snapshot)
+    if listing is None:
+        return tuple(ExpectedFile(path) for path in sorted(_promised(snapshot, chosen)))
+    paths = _taken(listing, chosen)
+    if paths is None:
+        paths = _promised(snapshot, chosen) | {file.path for file in snapshot.files}
+    return tuple(
+        ExpectedFile(file.path, file.size, file.digest)
+        for file in listing.files
+        if file.path in paths and belongs_to_model(file.path, chosen)
+    )
 
 
-def _listed(snapshot: Snapshot) -> tuple[ExpectedFile, ...] | None:
+def _listing(snapshot: Snapshot) -> Listing | None:
     """What the hub said about this commit when it was last asked, by us or by its own client."""
+    from dspark_local.hub.listing import HubFile, Listing
     from dspark_local.hub.remembered import recall
 
     for revision in (*snapshot.refs, snapshot.commit):
         listing = recall(snapshot.repo, revision)
         if listing is not None and listing.commit == snapshot.commit:
-            return tuple(ExpectedFile(file.path, file.size, file.digest) for file in listing.files)
+            return listing
 
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -65,12 +78,25 @@ def _listed(snapshot: Snapshot) -> tuple[ExpectedFile, ...] | None:
         tree = get_cached_repo_tree(snapshot.repo, revision=snapshot.commit, cache_dir=hub_cache_dir())
     except (CachedRepoTreeNotFoundError, ValueError, OSError):
         return None
-    return tuple(
-        ExpectedFile(file.path, file.lfs.size, Digest("sha256", file.lfs.sha256))
+    files = tuple(
+        HubFile(file.path, file.lfs.size, Digest("sha256", file.lfs.sha256), True)
         if file.lfs
-        else ExpectedFile(file.path, file.size, Digest("git-sha1", file.blob_id))
+        else HubFile(file.path, file.size, Digest("git-sha1", file.blob_id), False)
         for file in tree
     )
+    return Listing(snapshot.repo, snapshot.commit, snapshot.commit, files)
+
+
+def _taken(listing: Listing, sources: tuple[Source, ...]) -> set[str] | None:
+    """Paths that pulling takes; None when it would ask which of several models is meant."""
+    if any(source.include for source in sources):
+        return {file.path for file in listing.files}
+    from dspark_local.hub.selection import select
+
+    try:
+        return {file.path for file in select(listing).taken}
+    except DsparkError:
+        return None
 
 
 def _promised(snapshot: Snapshot, sources: tuple[Source, ...]) -> set[str]:
@@ -80,13 +106,13 @@ def _promised(snapshot: Snapshot, sources: tuple[Source, ...]) -> set[str]:
     for path in present:
         split = _SPLIT.fullmatch(path)
         if split:
-            count = int(split[3])
-            promised.update(f"{split[1]}-{number:05d}-of-{split[3]}.gguf" for number in range(1, count + 1))
+            count = int(split[2])
+            promised.update(f"{split[1]}-{number:05d}-of-{split[2]}.{split[3]}" for number in range(1, count + 1))
     ggufs = {path for path in present | promised if path.endswith(".gguf")}
     if ggufs:
         return promised | ggufs
-    promised.add("config.json")
-    shards = _index_shards(snapshot.folder / _INDEX) or {path for path in present if path.endswith(".safetensors")}
+    promised |= {"config.json"} | _index_shards(snapshot.folder / _INDEX)
+    shards = {path for path in present | promised if path.endswith(".safetensors")}
     return promised | (shards or {"model.safetensors"})
 
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class Removal:
 
 def plan_removal(models: Sequence[InstalledModel], others: Iterable[InstalledModel]) -> Removal:
     """What removing `models` means while `others` stay. Nothing is touched. Raises OSError and DsparkError."""
-    needed = {file.path for other in others for file in other.files if other.kind == "hub cache"}
+    needed = _needed(models, others)
     steps = [
         Step(f"{model.name} ({_kind(model)})", model.nbytes, folders=(model.path,))
         for model in models
@@ -83,6 +83,19 @@ def execute(removal: Removal) -> None:
         left = [path for path in _targets(step) if path.exists()]
         if left:  # the hub's client logs what it could not delete and goes on
             raise _stuck(left[0], "permission denied")
+
+
+def _needed(models: Sequence[InstalledModel], others: Iterable[InstalledModel]) -> set[Path]:
+    """Files of the cache that a model which stays reads, by itself or through the links of a folder of ours."""
+    own_drafts = {repo for model in models for repo in _repos(model)}
+    needed: set[Path] = set()
+    linked: set[Path] = set()
+    for other in others:
+        if other.kind != "hub cache":
+            linked |= {file.path.resolve() for file in other.files if file.path.is_symlink()}
+        elif other.entry is not None or other.repo not in own_drafts:  # a separate draft is no reader of itself
+            needed |= {file.path for file in other.files}
+    return needed | {file.path for model in models for file in model.files if file.path.resolve() in linked}
 
 
 def _repos(model: InstalledModel) -> set[str]:
@@ -147,6 +160,8 @@ def _strategies(
     known = next((cached for cached in scan.repos if cached.repo_path.name == repo.folder.name), None)
     if known is None:
         return False, []
+    # It looks for commits in all repositories, and copies of a repository share them.
+    scan = replace(scan, repos=frozenset({known}))
     wanted = {link.relative_to(repo.folder) for s in partly for link in (f.link for f in s.files) if link in going}
     files = [
         file
