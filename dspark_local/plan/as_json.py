@@ -41,10 +41,12 @@ def plan_object(plan: Plan, suggested: Sequence[Suggestion], *, is_here: bool) -
             else {
                 "name": machine.card.name,
                 "vram": machine.card.vram_bytes,
+                "vram_free": machine.card.free_bytes,
                 "memory_rate": machine.card.memory_rate,
                 "link_rate": machine.card.link_rate,
             },
             "ram": machine.ram_bytes,
+            "ram_free": machine.ram_free_bytes,
             "ram_rate": machine.ram_rate,
             "disk_rate": machine.disk_rate,
             "assumed": list(machine.assumed),

@@ -1,9 +1,9 @@
 """What an engine makes of a computer: the constants of the cost model that are the software's.
 
-Two engines are described. BASELINE is calibrated on a published measurement (FreeToken, RTX 5090, 8-channel
-EPYC: 24.5-26.9 tokens/s; the model gives 27.4 at its number of slots). TUNED is the same with launches gathered in
-graphs, a cheap hand-off to the CPU, a cache that counts accepted tokens, look-ahead at 75 % recall, and draft experts in
-2 bit: what a very good engine can reach.
+Two engines are described. BASELINE is calibrated on a published measurement (FreeToken, RTX 5090, EPYC with 8 memory
+channels: 24.5-26.9 tokens/s; the model gives 27.4 at its number of slots). TUNED is the same with launches gathered in
+graphs, a cheap hand-off to the CPU, a cache that counts accepted tokens, look-ahead at 75 % recall, and draft experts
+in 2 bit: what a very good engine can reach.
 """
 
 from __future__ import annotations

@@ -49,12 +49,14 @@ def known_cards() -> tuple[KnownCard, ...]:
 
 
 def find_card(text: str) -> KnownCard | None:
-    """The card whose name this is: case, maker's name and spaces do not matter; a memory size at its end may lack."""
+    """The card whose name this is: case, maker's name and spaces do not matter.
+
+    RTX or GTX in front and a memory size at the end may be left out.
+    """
     wanted = _plain(text)
-    for is_short in (False, True):
+    for shortened in (r"^$", r"\d+gb$", r"^[rg]tx", r"^[rg]tx|\d+gb$"):
         for card in known_cards():
-            name = _plain(card.name)
-            if wanted == (re.sub(r"\d+gb$", "", name) if is_short else name):
+            if wanted and wanted == re.sub(shortened, "", _plain(card.name)):
                 return card
     return None
 

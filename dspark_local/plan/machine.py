@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dspark_local.hardware.facts import Gpu, Hardware
-from dspark_local.plan.known_cards import find_card, typical_card
+from dspark_local.plan.known_cards import card_named, find_card, typical_card
 
 GIB = 2**30
 ASSUMED_RAM_RATE = 50e9
@@ -20,10 +20,14 @@ FLOPS_PER_RAM_BYTE = 6.5
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """vram_bytes is what a plan may fill; rates in bytes a second, memory_rate the peak."""
+    """vram_bytes is all its memory, free_bytes what programs may still take; rates in bytes a second.
+
+    A name is empty for a card that only its size describes.
+    """
 
     name: str
     vram_bytes: int
+    free_bytes: int
     memory_rate: float
     link_rate: float
     pinned_limit_bytes: int | None = None
@@ -99,21 +103,18 @@ def _card(gpu: Gpu, assumed: list[str]) -> Card:
     if link is None:
         assumed.append("PCIe speed")
         link = ASSUMED_LINK_RATE
-    return Card(gpu.name, gpu.free_vram_bytes or gpu.vram_bytes, memory_rate, link, gpu.pinned_limit_bytes)
+    return Card(gpu.name, gpu.vram_bytes, gpu.free_vram_bytes, memory_rate, link, gpu.pinned_limit_bytes)
 
 
 def wished_card(name: str | None, vram_bytes: int | None, link: float | None, assumed: list[str]) -> Card:
     """A card that is not here, by its name, its memory or both. Appends to `assumed`; UsageError for a strange name."""
-    from dspark_local.plan.known_cards import card_named
-
     known = card_named(name) if name else None
     if known is not None:
         size = vram_bytes or known.vram_bytes
-        return Card(known.name, size, known.memory_rate, link or known.link_rate)
+        return Card(known.name, size, size, known.memory_rate, link or known.link_rate)
     assert vram_bytes is not None, "a card needs a name or a size"
     typical = typical_card(vram_bytes)
     assumed.append("card bandwidth")
     if link is None:
         assumed.append("PCIe speed")
-    title = f"a card of {vram_bytes / GIB:.4g} GiB"
-    return Card(title, vram_bytes, typical.memory_rate, link or typical.link_rate)
+    return Card("", vram_bytes, vram_bytes, typical.memory_rate, link or typical.link_rate)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VERDICT_WORDS: dict[Verdict, str] = {"fits": "fits", "tight": "tight", "does_not_fit": "does not fit"}
 _STYLES: dict[Verdict, str] = {"fits": "bold green", "tight": "bold yellow", "does_not_fit": "bold red"}
+WORTH_SAYING = 2**25
+"""Bytes that a change has to save to be told: 32 MiB."""
 _TIERS: dict[Tier, str] = {"vram": "card", "ram": "RAM", "disk": "disk"}
 _PARTS = {
     "dense": "dense layers",
@@ -56,7 +58,8 @@ def machine_title(machine: Machine) -> str:
     ram = f"{machine.ram_bytes / 2**30:.4g} GiB of RAM"
     if machine.card is None:
         return f"no card, {ram}"
-    return f"{machine.card.name} ({machine.card.vram_bytes / 2**30:.4g} GiB), {ram}"
+    size = f"{machine.card.vram_bytes / 2**30:.4g} GiB"
+    return f"{machine.card.name} ({size}), {ram}" if machine.card.name else f"a card of {size}, {ram}"
 
 
 def remarks(plan: Plan, *, is_here: bool) -> list[str]:
@@ -103,6 +106,10 @@ def _rows(plan: Plan, tier: Tier) -> Iterator[tuple[str, int]]:
         what = _PARTS[part.name].format(context=format_tokens(plan.context))
         if part.name == "caches" and plan.facts.sequences > 1:
             what = f"{plan.facts.sequences} {what}"
+        if part.name == "draft" and plan.facts.draft and plan.facts.draft.experts is None:
+            what = "draft"
+        if part.name == "experts_pageable" and plan.machine.card is None:
+            what = "experts (page cache)"
         if part.name == "experts" and tier == "vram" and experts:
             what = f"experts, {placement.card_slots_per_block:.1f} of {experts.count} a layer"
         yield what, part.nbytes
@@ -156,7 +163,7 @@ def _changes(plan: Plan, suggested: Sequence[Suggestion]) -> Iterator[Renderable
 
     yield Text("What would change it", style="bold")
     table = Table.grid(padding=(0, 2))
-    for width in (42, 12, 22):
+    for width in (38, 12, 26):
         table.add_column(width=width)
     before = plan.estimate
     chat = "chat " if plan.facts.draft else ""
@@ -164,5 +171,7 @@ def _changes(plan: Plan, suggested: Sequence[Suggestion]) -> Iterator[Renderable
         speed = f"{chat}{_rate(change.chat)} tokens/s"
         if plan.verdict != "does_not_fit":
             speed += f" ({change.chat / before.of('chat').speculated - 1:+.0%})"
-        table.add_row(f"  {change.title}", VERDICT_WORDS[change.verdict], speed)
+        saved = -(change.vram_bytes + change.ram_bytes)
+        less = f", {format_gib(saved)} less" if saved >= WORTH_SAYING and change.kind != "no_card" else ""
+        table.add_row(f"  {change.title}{less}", VERDICT_WORDS[change.verdict], speed)
     yield table

@@ -92,7 +92,7 @@ def place(facts: ModelFacts, machine: Machine, context: int) -> Placement:
     fixed = _fixed_parts(facts, context, home, size if card else 0)
     parts = [part for part in fixed if part.nbytes]
     reserve = max(round(CARD_RESERVE * card.vram_bytes), CARD_RESERVE_FLOOR) if card else 0
-    card_free = (card.vram_bytes - reserve - _sum(parts, "vram")) if card else 0
+    card_free = (card.free_bytes - reserve - _sum(parts, "vram")) if card else 0
     card_slots = min(max(card_free, 0) // size, total_slots) if size else 0
     usable = min(machine.ram_free_bytes, machine.ram_bytes - system)
     ram_free = usable - _sum(parts, "ram")

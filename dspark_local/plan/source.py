@@ -1,4 +1,4 @@
-"""From what a user names to a model's facts: a directory's headers, the catalog's configs, or somebody who asks a hub."""
+"""From what a user names to a model's facts: a directory's headers, the catalog's configs, or a hub."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def find_source(text: str, *, dtype: str, on_card: bool, resolver: Resolver = as
                 return _from_hub(repo.rpartition("/")[2], resolver(repo, revision), numerics)
 
 
-def _from_directory(path: Path, numerics: Numerics) -> Source:
+def _from_directory(path: Path, numerics: Numerics, name: str = "") -> Source:
     from dspark_models.checkpoint import Checkpoint
 
     checkpoint = Checkpoint.open(path)
-    name = path.resolve().name
+    name = name or path.resolve().name
     if checkpoint.config.get("model_type") == "deepseek_v4":
         facts = checkpoint_facts(name, checkpoint, numerics)
     else:
@@ -86,7 +86,7 @@ def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver) -> Sourc
     if entry.is_bundled:
         from dspark_local.demo import weights_path
 
-        return _from_directory(weights_path(), numerics)
+        return _from_directory(weights_path(), numerics, entry.name)
     if entry.format != "safetensors":
         raise CheckpointError(
             f"{entry.name} is a GGUF file, whose parts the planner does not know yet.",

@@ -88,20 +88,18 @@ def _fixed(plan: Plan, tier: Literal["vram", "ram"]) -> int:
 
 def _to_the_model(plan: Plan) -> Iterator[_Change]:
     facts, machine, context = plan.facts, plan.machine, plan.context
-    shorter = context
-    while shorter // 2 >= SHORTEST_CONTEXT:
-        shorter //= 2
-        if make_plan(facts, machine, shorter).verdict != plan.verdict:
-            break
+    halves = [context >> times for times in range(1, 20) if context >> times >= SHORTEST_CONTEXT]
+    better = (half for half in halves if make_plan(facts, machine, half).verdict != plan.verdict)
+    shorter = next(better, halves[0] if halves else context)
     if shorter < context:
         yield _Change("context", f"A context of {format_tokens(shorter)}", facts, machine, shorter)
     small = facts.with_4bit_dense()
     if facts.draft is not None:
         yield _Change("draft", "No draft", facts.without_draft(), machine, context)
     if small != facts:
-        yield _Change("dense_4bit", "Dense layers in 4 bit (changes answers)", small, machine, context)
+        yield _Change("dense_4bit", "4-bit dense (lossy)", small, machine, context)
     if small != facts and facts.draft is not None and make_plan(small, machine, context).verdict == "does_not_fit":
-        title = "4-bit dense layers and no draft"
+        title = "4-bit dense, no draft"
         yield _Change("dense_4bit_no_draft", title, small.without_draft(), machine, context)
 
 
@@ -139,6 +137,6 @@ def _larger(card: Card | None, vram_bytes: int) -> Card:
     """A typical card of that size in the same slot; nobody's bandwidth gets worse by buying."""
     typical = typical_card(vram_bytes)
     if card is None:
-        return Card(typical.name, vram_bytes, typical.memory_rate, typical.link_rate)
+        return Card(typical.name, vram_bytes, vram_bytes, typical.memory_rate, typical.link_rate)
     rate = max(card.memory_rate, typical.memory_rate)
-    return replace(card, name=typical.name, vram_bytes=vram_bytes, memory_rate=rate)
+    return replace(card, name=typical.name, vram_bytes=vram_bytes, free_bytes=vram_bytes, memory_rate=rate)
