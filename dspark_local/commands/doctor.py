@@ -11,7 +11,7 @@ from dspark_local.commands.console import show, show_json
 from dspark_local.commands.loading import say_dim
 
 if TYPE_CHECKING:
-    from dspark_local.doctor.report import Installed
+    from dspark_local.doctor.report import Model
 
 
 def doctor(
@@ -50,7 +50,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _installed() -> Sequence[Installed]:
+def _installed() -> Sequence[Model]:
+    from dspark_local.doctor.report import Model
     from dspark_local.store.installed import installed
 
-    return installed()
+    return [Model(model.name, model.nbytes, str(model.state)) for model in installed()]

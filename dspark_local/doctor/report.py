@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from dspark_kernels import dispatch
 from dspark_local.doctor.extras import Extra, read_extras
@@ -18,25 +18,9 @@ from dspark_local.hardware.probe import Progress, Survey, survey
 T = TypeVar("T")
 
 
-class Installed(Protocol):
-    """A model on disk, as the store lists it."""
-
-    @property
-    def name(self) -> str:
-        """Name in the catalog, or the repository."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes it takes on disk."""
-
-    @property
-    def state(self) -> str:
-        """Complete, verified, or how much is missing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model on disk."""
+    """One model on disk, as the store names it; state says whether it is complete and verified."""
 
     name: str
     nbytes: int
@@ -69,7 +53,7 @@ class Report:
 
 def gather(
     cache: Callable[[], Path],
-    installed: Callable[[], Sequence[Installed]],
+    installed: Callable[[], Sequence[Model]],
     *,
     measure: bool = True,
     refresh: bool = False,
@@ -104,22 +88,16 @@ def gather(
         extras=attempt("The extras", read_extras) or (),
         kernels=attempt("The kernels", lambda: _kernels(device)) or (),
         hub=attempt("The hub", lambda: read_hub(folder)),
-        models=attempt("The models on disk", lambda: _models(installed)) or (),
+        models=attempt("The models on disk", lambda: tuple(installed())) or (),
         failures=tuple(failures),
     )
 
 
 def _device(found: Survey | None) -> str:
-    """Where the engine would compute: it uses CUDA cards (ROCm answers to the same name) or the CPU."""
-    if found is None or not found.usable_gpus or found.hardware.gpus[0].vendor == "apple":
-        return "cpu"
-    return "cuda"
+    """Where the engine would compute; ROCm answers to the name of CUDA."""
+    return "cuda" if found is not None and found.usable_gpus else "cpu"
 
 
 def _kernels(device: str) -> tuple[Kernel, ...]:
     choices = {op: dispatch.pick(op, device) for op in dispatch.OPS}
     return tuple(Kernel(op, choice.implementation, choice.reason) for op, choice in choices.items())
-
-
-def _models(installed: Callable[[], Sequence[Installed]]) -> tuple[Model, ...]:
-    return tuple(Model(model.name, model.nbytes, model.state) for model in installed())

@@ -32,25 +32,31 @@ def measure_gpu(index: int, seconds: float = 0.3) -> GpuRates:
 
     try:
         with torch.cuda.device(index):
-            free, _ = torch.cuda.mem_get_info(index)
-            if free < _LEAST_FREE_BYTES:
-                raise NotMeasuredError(f"Only {free / 2**20:,.0f} MiB is free on the card, too little to measure it.")
-            size = min(_ON_CARD_BYTES, free // 2) // 2
-            source = torch.zeros(size, dtype=torch.uint8, device="cuda")
-            target = torch.zeros(size, dtype=torch.uint8, device="cuda")
-            memory_rate = 2 * size / _best_seconds(lambda: target.copy_(source), seconds)
-            try:
-                host = torch.zeros(_PINNED_BYTES, dtype=torch.uint8).pin_memory()
-            except RuntimeError:
-                return GpuRates(memory_rate, None)
-            landing = target[:_PINNED_BYTES]
-            copy_seconds = _best_seconds(lambda: landing.copy_(host, non_blocking=True), seconds)
-            return GpuRates(memory_rate, landing.numel() / copy_seconds)
+            return _measure_current(seconds)
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0]
         raise NotMeasuredError(f"The card could not be measured: {reason}.") from error
     finally:
-        torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # else the next look would find this much less memory free
+
+
+def _measure_current(seconds: float) -> GpuRates:
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    if free < _LEAST_FREE_BYTES:
+        raise NotMeasuredError(f"Only {free / 2**20:,.0f} MiB is free on the card, too little to measure it.")
+    size = min(_ON_CARD_BYTES, free // 2) // 2
+    source = torch.zeros(size, dtype=torch.uint8, device="cuda")
+    target = torch.zeros(size, dtype=torch.uint8, device="cuda")
+    memory_rate = 2 * size / _best_seconds(lambda: target.copy_(source), seconds)
+    try:
+        host = torch.zeros(_PINNED_BYTES, dtype=torch.uint8).pin_memory()
+    except RuntimeError:
+        return GpuRates(memory_rate, None)
+    landing = target[:_PINNED_BYTES]
+    copy_seconds = _best_seconds(lambda: landing.copy_(host, non_blocking=True), seconds)
+    return GpuRates(memory_rate, landing.numel() / copy_seconds)
 
 
 def _best_seconds(action: Callable[[], object], budget: float) -> float:

@@ -6,17 +6,29 @@ from dspark_local.hardware.facts import Gpu
 
 
 def read_torch_gpus() -> tuple[Gpu, ...]:
-    """Cards of a CUDA, ROCm or Metal build; empty for a CPU build, without a card or driver, or without torch."""
+    """Cards of a CUDA or ROCm build; empty for another build, without a card or driver, or without torch."""
     try:
         import torch
     except (ImportError, OSError):  # OSError: a shared library of torch that the system cannot load
         return ()
-    if torch.cuda.is_available():
-        return tuple(_card(index) for index in range(torch.cuda.device_count()))
-    if torch.backends.mps.is_available():
-        total = torch.mps.recommended_max_memory()
-        return (Gpu("Apple GPU", "apple", None, total, max(0, total - torch.mps.driver_allocated_memory())),)
-    return ()
+    if not torch.cuda.is_available():
+        return ()
+    return tuple(_card(index) for index in range(torch.cuda.device_count()))
+
+
+def read_metal_gpu() -> tuple[Gpu, ...]:
+    """The graphics of an Apple chip, with the memory that Metal would let torch use; the engine does not compute there.
+
+    Empty elsewhere.
+    """
+    try:
+        import torch
+    except (ImportError, OSError):
+        return ()
+    if not torch.backends.mps.is_available():
+        return ()
+    total = torch.mps.recommended_max_memory()
+    return (Gpu("Apple graphics", "apple", None, total, max(0, total - torch.mps.driver_allocated_memory())),)
 
 
 def _card(index: int) -> Gpu:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -8,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from dspark_kernels.dispatch import OPS
+from dspark_local.commands.console import console
 from dspark_local.doctor import report as reporting
 from dspark_local.doctor.as_json import report_object
 from dspark_local.doctor.extras import read_extras
@@ -24,7 +27,7 @@ from dspark_local.doctor.findings import find
 from dspark_local.doctor.hub import read_hub, without_credentials
 from dspark_local.doctor.page import page
 from dspark_local.doctor.privacy import private_scrubber
-from dspark_local.doctor.report import Report, gather
+from dspark_local.doctor.report import Model, Report, gather
 from dspark_local.doctor.system import read_system
 from dspark_local.hardware.facts import Gpu
 
@@ -32,14 +35,7 @@ TOKEN = "hf_PlantedPlantedPlantedPlanted12"
 HOST = "planted-host-name"
 
 
-@dataclass(frozen=True)
-class Stored:
-    name: str
-    nbytes: int
-    state: str
-
-
-MODELS = (Stored("deepseek-v4-flash", 159_617_000_000, "complete and verified"),)
+MODELS = (Model("deepseek-v4-flash", 159_617_000_000, "complete and verified"),)
 
 
 @pytest.fixture
@@ -55,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def look(home: Path, models: Sequence[Stored] = MODELS) -> Report:
+def look(home: Path, models: Sequence[Model] = MODELS) -> Report:
     return gather(lambda: home / "cache", lambda: models, measure=False)
 
 
@@ -71,7 +67,7 @@ def test_json_holds_neither_home_nor_token_nor_user_nor_host(home: Path, monkeyp
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", f"http://someone:password1@{HOST}:8080/mirror?token=secret")
-    leaking = (Stored(f"/media/planted_user/{HOST}/m", 1, f"broken: {TOKEN} in {home}/x"),)
+    leaking = (Model(f"/media/planted_user/{HOST}/m", 1, f"broken: {TOKEN} in {home}/x"),)
     report = look(home, leaking)
     text = json.dumps(report_object(report, find(report)))
     for private in (str(home), TOKEN, "planted_user", HOST, "password1", "someone", "secret"):
@@ -85,7 +81,7 @@ def test_json_holds_neither_home_nor_token_nor_user_nor_host(home: Path, monkeyp
 
 
 def test_the_page_keeps_the_same_secrets(home: Path) -> None:
-    text = text_of(look(home, (Stored("m", 1, f"{TOKEN} {home}/x"),)))
+    text = text_of(look(home, (Model("m", 1, f"{TOKEN} {home}/x"),)))
     assert TOKEN not in text
     assert str(home) not in text
 
@@ -161,7 +157,7 @@ def test_one_part_that_fails_is_a_line_and_not_the_end(home: Path, monkeypatch: 
 
 
 def test_a_store_that_cannot_be_read_is_a_line(home: Path) -> None:
-    def fail() -> Sequence[Stored]:
+    def fail() -> Sequence[Model]:
         raise PermissionError(13, "Permission denied", str(home / "cache"))
 
     report = gather(lambda: home / "cache", fail, measure=False)
@@ -228,9 +224,35 @@ def test_a_state_folder_that_cannot_be_used_makes_the_exit_code_1(home: Path) ->
     assert "~/file" in findings["state_not_writable"]["text"]
 
 
-def test_no_color_leaves_no_colour_where_a_terminal_is_forced(home: Path) -> None:
-    forced = run_doctor(home, "--quick", FORCE_COLOR="1")
-    assert "\x1b[" in forced.stdout
-    plain = run_doctor(home, "--quick", FORCE_COLOR="1", NO_COLOR="1")
-    assert "\x1b[3" not in plain.stdout
-    assert "\x1b[1;3" not in plain.stdout
+def test_no_color_leaves_no_colour_where_a_terminal_is_forced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = replace(look(home), failures=("The hub could not be looked at: OSError",))
+
+    def printed() -> str:
+        screen = console(io.StringIO())
+        with screen.capture() as captured:
+            for part in page(report, find(report)):
+                screen.print(part)
+        return captured.get()
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[1;31m" in printed()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[1;31m" not in printed()
+    assert "\x1b[33m" not in printed()
+
+
+def test_models_of_the_real_store_are_listed(home: Path) -> None:
+    blob = b'{"model_type": "deepseek_v4"}'
+    digest = hashlib.sha1(b"blob %d\0" % len(blob) + blob).hexdigest()
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = home / "hf/hub/models--deepseek-ai--DeepSeek-V4-Flash"
+    for folder in ("blobs", "refs", f"snapshots/{commit}"):
+        (repository / folder).mkdir(parents=True)
+    (repository / "blobs" / digest).write_bytes(blob)
+    (repository / "refs/main").write_text(commit)
+    (repository / f"snapshots/{commit}/config.json").symlink_to(f"../../blobs/{digest}")
+    done = run_doctor(home, "--quick", "--json")
+    (model,) = json.loads(done.stdout)["models"]
+    assert model["name"] == "deepseek-v4-flash"
+    assert model["state"].startswith("incomplete")

@@ -4,10 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from dspark_local.hardware import gpus, nvidia_smi
 from dspark_local.hardware.display_cards import read_display_cards
 from dspark_local.hardware.facts import Gpu
+from dspark_local.hardware.gpu_rate import measure_gpu
 from dspark_local.hardware.gpus import read_gpus
 from dspark_local.hardware.nvidia_smi import NvidiaCards, parse_nvidia_smi, read_nvidia_cards
 from dspark_local.hardware.pinned import pinned_limit
@@ -85,6 +87,17 @@ def test_a_card_that_torch_cannot_use_is_listed_but_not_counted(monkeypatch: pyt
     assert (found.gpus, found.usable) == ((RTX_4090,), 0)
 
 
+def test_the_graphics_of_an_apple_chip_are_seen_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 48 * 2**30)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2**30)
+    monkeypatch.setattr(gpus, "read_torch_gpus", lambda: ())
+    monkeypatch.setattr(gpus, "read_display_cards", lambda: ())
+    found = read_gpus()
+    assert found.usable == 0
+    assert found.gpus[-1] == Gpu("Apple graphics", "apple", None, 48 * 2**30, 47 * 2**30)
+
+
 def test_torch_answers_here_with_or_without_a_card() -> None:
     for gpu in read_torch_gpus():
         assert 0 <= gpu.free_vram_bytes <= gpu.vram_bytes
@@ -96,3 +109,13 @@ def test_windows_and_wsl_pin_at_most_half_of_the_memory(monkeypatch: pytest.Monk
     assert pinned_limit(64 * 2**30, is_wsl=False) is None
     monkeypatch.setattr("sys.platform", "win32")
     assert pinned_limit(64 * 2**30, is_wsl=False) == 32 * 2**30
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no card that torch can use")
+def test_a_cards_rates_are_plausible_and_its_memory_is_given_back() -> None:
+    free, _ = torch.cuda.mem_get_info(0)
+    rates = measure_gpu(0)
+    assert 5e10 < rates.memory_rate < 2e13
+    assert rates.host_to_device_rate is not None
+    assert 5e8 < rates.host_to_device_rate < rates.memory_rate
+    assert torch.cuda.mem_get_info(0)[0] > free - 256 * 2**20
