@@ -242,10 +242,13 @@ class Download:
     def _accept(self, part: Part, found: str) -> bool:
         """Judge the complete file; False when it has to be fetched once more."""
         expected = self.wanted.digest
+        fits = expected is None or found == expected.value
+        if fits:
+            part.flush()
         with self._guard:
             if self._stopped.is_set():
                 return True
-            if expected is not None and found != expected.value:
+            if not fits:
                 return not self._fetch_again(part, found)
             part.move_to(self.wanted.target)
             self._unlock()

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from dspark_local.errors import DsparkError, HubError, IntegrityError
 from dspark_local.hub.download import Download, Wanted
-from dspark_local.hub.errors import CONTINUE, cannot_write, disk_full, is_disk_full, too_many_failures
+from dspark_local.hub.errors import CONTINUE, cannot_write, is_disk_full, too_many_failures
 from dspark_local.hub.events import FileDone, Listener, Notice, Progress
 from dspark_local.hub.patience import Patience
 from dspark_local.hub.ranged import TryAgain, open_range
-from dspark_local.hub.space import free_bytes, out_of_room
+from dspark_local.hub.space import check_room, out_of_room
 
 _TICK_SECONDS = 0.2
 _SPACE_SECONDS = 1.0
@@ -118,10 +118,7 @@ class Fleet:
             if not download.is_closed:
                 folder = download.wanted.target.parent
                 folders[folder] = folders.get(folder, 0) + download.total - download.done
-        for folder, needed in folders.items():
-            free = free_bytes(folder)
-            if needed > free:
-                raise disk_full(folder, needed, free, kept=self.shown)
+        check_room(folders, kept=self.shown)
 
     def _file_done(self, download: Download) -> None:
         try:

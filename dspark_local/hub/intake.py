@@ -61,11 +61,6 @@ class Intake:
         self._arrived: dict[Path, list[Callable[[str], None]]] = {}
         self._settling = threading.Lock()
 
-    @property
-    def missing_bytes(self) -> int:
-        """Bytes that `run` will have to fetch."""
-        return sum(wanted.nbytes - wanted.kept_bytes() for wanted in self._queue.values())
-
     def add(self, listing: Listing, files: Iterable[HubFile]) -> None:
         """Want these files of a repository. Content that is there and not known to be right is hashed now."""
         cache = RepoCache(self.root, listing.repo)
@@ -99,9 +94,12 @@ class Intake:
             return
         _refuse_offline(queue[0])
         kept = sum(wanted.kept_bytes() for wanted in queue)
-        missing = sum(wanted.nbytes for wanted in queue) - kept
         self.present_bytes += kept
-        check_room(self.root, missing + self.settings.reserve_bytes, kept=self._done + kept)
+        needed = {self.root: self.settings.reserve_bytes}
+        for wanted in queue:
+            folder = wanted.target.parent
+            needed[folder] = needed.get(folder, 0) + wanted.nbytes - wanted.kept_bytes()
+        check_room(needed, kept=self._done + kept)
         fleet = Fleet(
             queue,
             connections=self.settings.connections,

@@ -148,9 +148,8 @@ class Part:
         self._journal.write(self._filled[index].to_bytes(_COUNT_BYTES, "little"))
 
     def flush(self) -> None:
-        """Everything onto the platter. Raises OSError."""
-        with self._lock:
-            os.fsync(self._stream.fileno())
+        """Everything onto the platter, which may take seconds and holds nobody up. Raises OSError."""
+        os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Let go of the files; both stay, for the next run."""
@@ -161,8 +160,7 @@ class Part:
             self._journal.close()
 
     def move_to(self, target: Path) -> None:
-        """The bytes are what they should be: become `target`, in one step. Raises OSError."""
-        self.flush()
+        """The bytes are what they should be, and flushed: become `target`, in one step. Raises OSError."""
         self.close()
         os.replace(self.path, target)
         self._journal_path.unlink(missing_ok=True)

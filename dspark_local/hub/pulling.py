@@ -116,8 +116,8 @@ def pull(wanted: Sequence[Order], settings: Settings) -> PullResult:
             models.append(Pulled("draft", order.repo, order.revision, listing.commit, folder, nbytes))
             continue
         selection = select(listing, order.takes)
-        for path, reason in selection.refused:
-            settings.listener(Notice(f"{path} is left out: {reason}."))
+        for sentence in selection.refusals():
+            settings.listener(Notice(sentence))
         present = intake.present_bytes
         intake.add(listing, selection.taken)
         here = intake.present_bytes - present

@@ -102,7 +102,7 @@ def open_range(source: Source, start: int, end: int, patience: Patience) -> Iter
             _check_status(source, response)
             first = _check_answer(source, response, start, end)
             yield Answer(first, "Range" in headers and response.status_code == 200, response.iter_raw())
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         raise TryAgain(reason(error)) from error
     except OSError as error:
         # The hub's own errors are OSErrors too, and so is a full disk, which the caller's block may raise here.

@@ -17,6 +17,8 @@ _TEXTS = (".json", ".tiktoken", ".jinja")
 _NAMES = ("tokenizer.model", "merges.txt", "vocab.txt", "license", "license.txt", "license.md", "readme.md")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".msgpack", ".h5")
 _CODE = (".py", ".pyc", ".ipynb", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".js", ".cu", ".cpp")
+_OTHER = "no weights, configuration or tokenizer"
+_NOT_ASKED = "not part of what was asked for"
 _SPLIT = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -27,6 +29,17 @@ class Selection:
 
     taken: tuple[HubFile, ...]
     refused: tuple[tuple[str, str], ...]
+
+    def refusals(self) -> list[str]:
+        """A sentence for each reason that a user may want to know."""
+        reasons: dict[str, list[str]] = {}
+        for path, reason in self.refused:
+            reasons.setdefault(reason, []).append(path)
+        return [
+            f"Left out: {_some(paths)} ({reason})."
+            for reason, paths in reasons.items()
+            if reason not in (_OTHER, _NOT_ASKED)
+        ]
 
     @property
     def nbytes(self) -> int:
@@ -94,11 +107,11 @@ def _why_not(path: str) -> str:
         return "pickled or unchecked data, which may run code when it is opened"
     if name.endswith(_CODE):
         return "a program; nothing from a model repository is ever run"
-    return "no weights, configuration or tokenizer"
+    return _OTHER
 
 
 def _unless(is_wanted: bool) -> str:
-    return "" if is_wanted else "not part of what was asked for"
+    return "" if is_wanted else _NOT_ASKED
 
 
 def _why_not_without_choice(path: str, main_weights: set[str]) -> str:

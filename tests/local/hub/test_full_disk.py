@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_what_came(
     """Foreseen by the look that is taken every second, or met as the refusal of a write."""
     setting.hub.add("owner/model", random_folder(setting.root / "source", {NAME: SIZE}))
     if not is_foreseen:
-        monkeypatch.setattr("dspark_local.hub.fleet.free_bytes", lambda folder: 10**12)
+        monkeypatch.setattr("dspark_local.hub.fleet.check_room", lambda needed, kept: None)
     setting.hub.bytes_per_second = 3e6
     filler = _fill_when_served(setting, small_disk, 1_000_000)
     with pytest.raises(DiskFullError, match="are still to be written") as caught:
