@@ -54,9 +54,9 @@ def find_card(text: str) -> KnownCard | None:
     RTX or GTX in front and a memory size at the end may be left out.
     """
     wanted = _plain(text)
-    for shortened in (r"^$", r"\d+gb$", r"^[rg]tx", r"^[rg]tx|\d+gb$"):
+    for left_out in (r"^$", r" \d+GB$", r"^[RG]TX", r"^[RG]TX| \d+GB$"):
         for card in known_cards():
-            if wanted and wanted == re.sub(shortened, "", _plain(card.name)):
+            if wanted and wanted == _plain(re.sub(left_out, "", card.name)):
                 return card
     return None
 
