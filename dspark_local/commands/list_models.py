@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dspark_local.commands.console import show, show_json
+from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
 from dspark_local.sizes import format_bytes
 
@@ -44,19 +45,21 @@ def list_models(
     if models:
         show(_table(models))
     else:
-        show(
-            "There is no model on this computer yet, apart from the bundled demo.",
-            f"Fetch one with dspark-local pull {_STARTING_POINT}; dspark-local list --available shows them all.",
+        write_stdout(
+            "There is no model on this computer yet, apart from the bundled demo.\n"
+            f"Fetch one: dspark-local pull {_STARTING_POINT}\n"
+            "See them all: dspark-local list --available\n"
         )
-    show(f"{format_bytes(free)} free in {_tilde(hub_cache_dir())}")
+    write_stdout(f"{format_bytes(free)} free in {_tilde(hub_cache_dir())}\n")
 
 
 def _table(models: list[InstalledModel]) -> Table:
     from dspark_local.commands.tables import plain_table
 
-    table = plain_table("name", ">size", "state", "draft")
+    table = plain_table("name", ">size", "|state", "|draft")
     for model in models:
-        table.add_row(_label(model), format_bytes(model.nbytes), str(model.state), _draft(model))
+        state = "of another program" if model.role == "other" else str(model.state)
+        table.add_row(_label(model), format_bytes(model.nbytes), state, _draft(model))
     return table
 
 
@@ -70,7 +73,7 @@ def _draft(model: InstalledModel) -> str:
     if model.role == "draft":
         return "only"
     if model.role == "other":
-        return "?"
+        return ""
     if model.draft is None:
         return "missing" if model.entry is not None and model.entry.draft is not None else "none"
     return "inside" if model.draft == "inside" else "separate"
@@ -102,7 +105,7 @@ def _show_catalog(as_json: bool) -> None:
         return
     from dspark_local.commands.tables import plain_table
 
-    table = plain_table("name", ">download", ">VRAM", ">RAM", "licence", "runs")
+    table = plain_table("name", ">download", ">VRAM", ">RAM", "|licence", "|runs")
     for entry in entries():
         table.add_row(
             entry.name,
@@ -112,11 +115,11 @@ def _show_catalog(as_json: bool) -> None:
             entry.licence.replace(" (target); not stated (draft)", "*"),
             "yes" if entry.engine == "native" else "not yet",
         )
-    show(
-        table,
-        "VRAM and RAM are the least it takes. * The draft's repository states no licence.",
-        "not yet: pull, verify and rm work, this version's engine does not run it.",
-        "Any other repository of these families works as owner/name, any directory as ./path.",
+    show(table)
+    write_stdout(
+        "VRAM and RAM: the least it takes. *: the draft's repository states no licence.\n"
+        "not yet: this version fetches and keeps it, its engine does not run it.\n"
+        "Other repositories of these families go by owner/name, directories by ./path.\n"
     )
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dspark_local.commands.console import show, show_json
+from dspark_local.commands.console import show_json
+from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
 from dspark_local.errors import ModelNotFoundError, UsageError
 from dspark_local.sizes import format_bytes
@@ -47,16 +48,16 @@ def remove(
             raise ModelNotFoundError(f"{name} is not on this computer.", hint="dspark-local list shows what is.")
         removal = plan_removal(models, [model for model in all_models() if model not in models])
     if not as_json:
-        show(*(f"{format_bytes(step.nbytes):>9}  {step.what}" for step in removal.steps))
+        write_stdout("".join(f"{format_bytes(step.nbytes):>9}  {step.what}\n" for step in removal.steps))
         if removal.kept:
-            show(f"{len(removal.kept)} files stay: another model uses them.")
+            write_stdout(f"{len(removal.kept)} files stay: another model uses them.\n")
     if not yes and not _agrees(f"Remove {name} and free {format_bytes(removal.nbytes)}?"):
         raise typer.Abort
     execute(removal)
     if as_json:
         show_json({"name": name, "freed_bytes": removal.nbytes, "removed": [step.what for step in removal.steps]})
     else:
-        show(f"{format_bytes(removal.nbytes)} freed.")
+        write_stdout(f"{format_bytes(removal.nbytes)} freed.\n")
 
 
 def _agrees(question: str) -> bool:

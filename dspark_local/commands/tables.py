@@ -9,13 +9,19 @@ if TYPE_CHECKING:
 
 
 def plain_table(*headings: str) -> Table:
-    """A table with these headings; one that starts with > is of numbers, set to the right. Long cells are folded."""
+    """A table with these headings. > in front of one sets its column to the right, | leaves it to the left.
+
+    Either keeps its cells on one line; the other columns are folded where the screen is too narrow.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
-        is_number = heading.startswith(">")
+        title = heading.lstrip(">|")
         table.add_column(
-            heading.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
+            title,
+            justify="right" if heading.startswith(">") else "left",
+            no_wrap=title != heading,
+            overflow="fold",
         )
     return table

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from dspark_local.commands.checking_progress import checking_progress
-from dspark_local.commands.console import show, show_json
+from dspark_local.commands.console import show_json
+from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
 from dspark_local.errors import IntegrityError, ModelNotFoundError, UsageError
 from dspark_local.sizes import format_bytes
@@ -56,6 +57,7 @@ def verify(
                 "complete": not unfinished,
             }
         )
+        raise typer.Exit(IntegrityError.exit_code if report.wrong else 0)
     if report.wrong:
         names = ", ".join(str(file.path) for file in report.wrong)
         one = len(report.wrong) == 1
@@ -63,12 +65,9 @@ def verify(
             f"{len(report.wrong)} of {len(files)} files {'is' if one else 'are'} not what the hub recorded: {names}.",
             hint=next(model for model in models if set(model.files) & set(report.wrong)).repair,
         )
-    if as_json:
-        return
     rate = f", {format_bytes(report.nbytes / seconds)}/s" if seconds >= 1 else ""
     amount = f"{format_bytes(report.nbytes)}{rate}"
-    show(f"{models[0].name}: {len(report.checked)} files are what the hub recorded ({amount}).")
-    for unknown in report.unknown:
-        show(f"{unknown} was not checked: nobody recorded what it must hash to.")
-    for model in unfinished:
-        show(f"It is {model.state}. {model.repair}")
+    lines = [f"{models[0].name}: {len(report.checked)} files are what the hub recorded ({amount})."]
+    lines += [f"{name} was not checked: nobody recorded what it must hash to." for name in report.unknown]
+    lines += [f"It is {model.state}. {model.repair}" for model in unfinished]
+    write_stdout("".join(f"{line}\n" for line in lines))

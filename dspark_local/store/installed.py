@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dspark_local.store.cached_models import cached_models
 from dspark_local.store.models import InstalledModel
 from dspark_local.store.own_models import own_folders, own_model
@@ -29,19 +31,25 @@ def installed(*, everything: bool = False) -> list[InstalledModel]:
         for model in models
         if model.kind == "hub cache" and model.entry is not None and model.entry.draft is not None
     }
-    drafts = [model for model in models if model.kind == "draft"]
-    return [
+    shown = [
         model
         for model in models
-        if (everything or model.role != "other")
-        and not (model.entry is None and model.repo.casefold() in joined)
-        and not any(_only_serves(model, draft) for draft in drafts)
+        if (everything or model.role != "other") and not (model.entry is None and model.repo.casefold() in joined)
+    ]
+    drafts = {
+        model: [other for other in shown if _only_serves(other, model)] for model in shown if model.kind == "draft"
+    }
+    serving = [other for others in drafts.values() for other in others]
+    return [
+        replace(model, nbytes=model.nbytes + sum(other.nbytes for other in drafts.get(model, ())))
+        for model in shown
+        if model not in serving
     ]
 
 
 def _only_serves(model: InstalledModel, draft: InstalledModel) -> bool:
     """Whether all weights of an unfinished snapshot are there because a draft fetched alone links to them."""
-    if model.kind != "hub cache" or model.state.kind != "incomplete" or model.commit != draft.commit:
+    if model.kind != "hub cache" or model.state.kind != "incomplete" or not model.commit.startswith(draft.commit):
         return False
     linked = {file.path.resolve() for file in draft.files}
     return all(file.path.resolve() in linked for file in model.files if file.name.endswith(".safetensors"))

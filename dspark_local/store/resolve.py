@@ -85,8 +85,8 @@ def candidates(reference: Reference) -> list[InstalledModel]:
     exact = [model for model in models if _is_revision(model, revision)]
     if exact:
         # What the hub's cache calls main now counts; a folder of an older main does not.
-        cached = {model.commit for model in exact if model.kind == "hub cache"}
-        return [model for model in exact if not cached or model.commit in cached]
+        cached = tuple(model.commit for model in exact if model.kind == "hub cache")
+        return [model for model in exact if not cached or any(commit.startswith(model.commit) for commit in cached)]
     # "main" is also what somebody means who fetched one other revision and does not say which.
     return models if revision == "main" and len({model.commit for model in models}) == 1 else []
 

@@ -141,7 +141,7 @@ def test_a_repository_names_its_entries() -> None:
 
 
 def test_patterns_choose_files_of_a_repository() -> None:
-    source = the("deepseek-v4-flash-0731-gguf").target
+    source = the("deepseek-v4-flash-gguf").target
     assert source.takes("UD-Q8_K_XL/DeepSeek-V4-Flash-0731-UD-Q8_K_XL-00001-of-00005.gguf")
     assert not source.takes("UD-IQ3_XXS/DeepSeek-V4-Flash-0731-UD-IQ3_XXS-00001-of-00004.gguf")
     assert the("qwen3-4b").target.takes("anything")

@@ -151,7 +151,7 @@ def test_the_models_of_one_repository_are_told_apart_by_their_files(hub_cache: P
     draft = {"dspark-DeepSeek-V4-Flash-0731-Q8_0.gguf": gguf("dflash")}
     folder = put(hub_cache, repo, shards | draft)
     model = the_only(installed())
-    assert model.name == "deepseek-v4-flash-0731-gguf-iq3"
+    assert model.name == "deepseek-v4-flash-iq3-gguf"
     assert model.draft == folder / next(iter(draft))
     assert model.state.kind == "unverified"
     (folder / "UD-IQ3_XXS/m-00002-of-00002.gguf").unlink()
@@ -253,3 +253,15 @@ def test_a_blob_that_lives_in_a_shared_store_keeps_its_hash(hub_cache: Path, tmp
 def test_a_manifest_is_not_needed_to_read_the_names(hub_cache: Path) -> None:
     put(hub_cache, FLASH, {"config.json": json.dumps({"model_type": 3}).encode()})
     assert the_only(installed()).name == "deepseek-v4-flash-0731"
+
+
+def test_a_folder_of_ours_that_was_cut_short_is_an_incomplete_model(hub_cache: Path) -> None:
+    folder = model_folder(FLASH, COMMIT, "draft")
+    folder.mkdir(parents=True)
+    (folder / "part.dspark-part").write_bytes(b"x" * 5000)
+    draft = the_only(installed())
+    assert (draft.name, draft.kind, str(draft.state)) == (
+        "deepseek-v4-flash-0731",
+        "draft",
+        "incomplete: 5.0 kB so far",
+    )

@@ -75,11 +75,11 @@ def test_of_several_models_in_one_repository_only_the_named_one_goes(hub_cache: 
     large = {"UD-Q8_K_XL/m-00001-of-00001.gguf": gguf("deepseek4") + b"large one"}
     draft = {"dspark-DeepSeek-V4-Flash-0731-Q8_0.gguf": gguf("dflash")}
     folder = put(hub_cache, repo, small | large | draft | {"README.md": b"both"})
-    removal = remove("deepseek-v4-flash-0731-gguf-iq3", hub_cache)
+    removal = remove("deepseek-v4-flash-iq3-gguf", hub_cache)
     assert removal.nbytes == len(next(iter(small.values())))
     assert removal.kept == tuple(draft)
     assert all((folder / path).is_file() for path in large | draft)
-    remove("deepseek-v4-flash-0731-gguf", hub_cache)
+    remove("deepseek-v4-flash-gguf", hub_cache)
     assert bytes_in(hub_cache) == 0
 
 
