@@ -37,7 +37,7 @@ def _wait_for_bytes(hub: StandInHub, process: subprocess.Popen[bytes], count: in
         time.sleep(0.002)
 
 
-def _assert_survives_kills(root: Path, sizes: dict[str, int], bytes_per_second: float) -> None:
+def _assert_survives_kills(root: Path, sizes: dict[str, int], bytes_per_second: float | None) -> None:
     source = random_folder(root / "source", sizes)
     total = sum(sizes.values())
     moments = sorted(random.Random(7).uniform(0.02, 0.95) * total for _ in range(KILLS))
@@ -75,7 +75,7 @@ def test_ten_kills_cost_less_than_a_tenth_more_bytes(tmp_path: Path) -> None:
 def test_ten_kills_of_a_gigabyte_cost_less_than_a_tenth_more_bytes(tmp_path: Path) -> None:
     sizes = {f"model-{number:05}-of-00005.safetensors": 220_000_000 + number for number in range(1, 6)}
     try:
-        _assert_survives_kills(tmp_path, sizes, bytes_per_second=250e6)
+        _assert_survives_kills(tmp_path, sizes, bytes_per_second=None)
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)
 
