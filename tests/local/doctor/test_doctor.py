@@ -195,6 +195,10 @@ def test_scrubbing_keeps_keys_numbers_and_lookalikes(home: Path) -> None:
     assert scrub(f"my{HOST}") == f"my{HOST}"
 
 
+def test_a_token_that_is_not_this_persons_is_removed_by_its_looks(home: Path) -> None:
+    assert private_scrubber()("401 for hf_SomebodyElses1234, retried") == "401 for ***, retried"
+
+
 def run_doctor(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     code = "import typer; from dspark_local.commands.doctor import doctor; typer.run(doctor)"
     return subprocess.run(

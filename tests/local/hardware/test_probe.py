@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -95,6 +96,27 @@ def test_another_card_measures_again_and_the_old_one_is_remembered(
     assert (gpu.memory_rate, gpu.host_to_device_rate) == (9e11, 2.4e10)
     monkeypatch.setattr(probing, "read_gpus", lambda: GpuList((), 0, ""))
     probe(tmp_path)
+    assert rates.asked == ["ram", "disk"] * 2
+
+
+@pytest.mark.parametrize("change", ["cpu", "cores", "memory", "version", "disk"])
+def test_a_changed_machine_measures_again(
+    rates: Rates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    probe(tmp_path)
+    cpu, memory = probing.read_cpu(), probing.read_memory()
+    if change == "cpu":
+        monkeypatch.setattr(probing, "read_cpu", lambda: replace(cpu, model="another"))
+    elif change == "cores":
+        monkeypatch.setattr(probing, "read_cpu", lambda: replace(cpu, cores=cpu.cores + 1))
+    elif change == "memory":
+        monkeypatch.setattr(probing, "read_memory", lambda: replace(memory, total_bytes=2 * memory.total_bytes))
+    elif change == "version":
+        monkeypatch.setattr(probing, "VERSION", probing.VERSION + 1)
+    folder = Path("/proc") if change == "disk" else tmp_path
+    if not folder.is_dir():
+        pytest.skip("there is no second file system that every machine has")
+    probe(folder)
     assert rates.asked == ["ram", "disk"] * 2
 
 
