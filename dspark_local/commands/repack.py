@@ -144,7 +144,8 @@ class _Display:
             self._screen.print(f"repack {self._shown} %", soft_wrap=True)
 
     def close(self) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def _left(self) -> int:
         return self._total - self._done

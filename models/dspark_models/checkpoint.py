@@ -5,6 +5,7 @@ Knows files, headers and tensors, nothing of what a tensor is for.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from dspark_models.errors import CheckpointError, NotAModelError
 from dspark_models.expert_bank.bank import ExpertBank
+from dspark_models.read_ahead import ReadAhead
 from dspark_models.shards import INDEX_NAME, REFETCH, TensorInfo, read_header, read_json, shard_files
 
 __all__ = ["Checkpoint", "TensorInfo", "read_json"]
@@ -29,6 +31,7 @@ class Checkpoint:
         self.tensors = tensors
         self.bank = bank
         self._handles: dict[Path, Any] = {}
+        self._ahead = ReadAhead()
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
@@ -78,6 +81,10 @@ class Checkpoint:
     def weight_bytes(self) -> int:
         """Bytes of all tensors."""
         return sum(info.nbytes for info in self.tensors.values())
+
+    def read_ahead(self, names: Iterable[str]) -> None:
+        """Have the system read these tensors, as they are about to be used; those the checkpoint lacks are ignored."""
+        self._ahead.ask(self.tensors[name] for name in names if name in self.tensors)
 
     def get(self, name: str) -> Tensor:
         """One tensor as a view of the mapped shard, on the CPU; its pages are read when it is used."""

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from dspark_models.checkpoint import Checkpoint
+from dspark_models.expert_bank.layout import PARTS
 from dspark_models.weights import Matrix
 
 
@@ -45,7 +46,7 @@ class ExpertStore(Protocol):
 
 @dataclass(slots=True)
 class MappedExpertStore:
-    """Experts straight from the memory-mapped shards; the operating system's page cache is the only cache.
+    """Experts straight from the memory-mapped shards or banks; the operating system's page cache is the only cache.
 
     On a CPU nothing is copied. On another device an expert is copied when it is used, unless `is_resident`: then
     each is copied once and stays there.
@@ -61,8 +62,10 @@ class MappedExpertStore:
         """See ExpertStore."""
         key = (block, expert)
         weights = self._opened.get(key)
+        prefix = f"{block}.ffn.experts.{expert}"
+        if weights is None or weights.w1.weight.device.type == "cpu":
+            self.checkpoint.read_ahead(f"{prefix}.{part}" for part in PARTS)
         if weights is None:
-            prefix = f"{block}.ffn.experts.{expert}"
             cpu = torch.device("cpu")
             w1, w3, w2 = (Matrix.load(self.checkpoint, f"{prefix}.{part}", cpu) for part in ("w1", "w3", "w2"))
             weights = ExpertWeights(w1, w3, w2)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from dspark_models.errors import CheckpointError
-from dspark_models.expert_bank.layout import DTYPE_BYTES, BlockLayout, OnDisk
+from dspark_models.expert_bank.layout import BlockLayout, OnDisk
 
 FOLDER = "experts"
 INDEX = "index.json"
@@ -97,9 +97,11 @@ def _check_block(folder: Path, bank: BankBlock) -> None:
     damaged = f"{folder / FOLDER / INDEX} is damaged: {layout.block}"
     parts = {part.name: (part.dtype, part.shape) for part in layout.parts}
     # Nothing in the file is trusted that follows from the rest: offsets and lengths are worked out again.
-    if any(part.dtype not in DTYPE_BYTES for part in layout.parts):
-        raise CheckpointError(f"{damaged} has an unknown dtype.", hint=_REPACK)
-    if BlockLayout.of(layout.block, layout.experts, parts) != layout or bank.file != layout.file:
+    try:
+        expected = BlockLayout.of(layout.block, layout.experts, parts)
+    except CheckpointError as error:
+        raise CheckpointError(f"{damaged}: {error.message}", hint=_REPACK) from error
+    if expected != layout or bank.file != layout.file:
         raise CheckpointError(f"{damaged} is laid out differently than its parts ask for.", hint=_REPACK)
     if len(bank.sha256) != layout.experts:
         raise CheckpointError(
