@@ -75,7 +75,8 @@ def recognise_folder(folder: Path) -> Recognised | None:
         return _recognise_gguf(folder)
     config = _json(folder / "config.json")
     if config is not None:
-        return recognise_config(config, _tensor_names(folder))
+        is_v4 = isinstance(config, dict) and config.get("model_type") == "deepseek_v4"
+        return recognise_config(config, _tensor_names(folder) if is_v4 else None)
     found = [what for file in sorted(folder.rglob("*.gguf")) if (what := _recognise_gguf(file)) is not None]
     # A folder with a target and its draft is a target with a draft.
     target = next((what for what in found if what.role == "target"), None)

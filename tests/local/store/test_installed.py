@@ -74,6 +74,16 @@ def test_what_its_own_index_promises_and_is_not_there_makes_it_incomplete(hub_ca
     assert str(state) == f"incomplete: {state.present_bytes / 1000:.1f} kB of 166.9 GB"
 
 
+def test_an_index_is_believed_whatever_its_shards_are_called(hub_cache: Path) -> None:
+    index = json.dumps({"weight_map": {"embed.weight": "first.safetensors", "head.weight": "second.safetensors"}})
+    files = model_files() | {
+        "first.safetensors": weights("embed.weight"),
+        "model.safetensors.index.json": index.encode(),
+    }
+    put(hub_cache, FLASH, files)
+    assert the_only(installed()).state.kind == "incomplete"
+
+
 def test_an_unfinished_file_counts_as_far_as_it_has_come(hub_cache: Path) -> None:
     files = model_files()
     del files["model-00002-of-00002.safetensors"]
@@ -248,11 +258,6 @@ def test_a_blob_that_lives_in_a_shared_store_keeps_its_hash(hub_cache: Path, tmp
     blob.symlink_to(stored)
     files = {file.name: file for file in the_only(installed()).files}
     assert files[shard.name].digest == Digest("sha256", hashlib.sha256(stored.read_bytes()).hexdigest())
-
-
-def test_a_manifest_is_not_needed_to_read_the_names(hub_cache: Path) -> None:
-    put(hub_cache, FLASH, {"config.json": json.dumps({"model_type": 3}).encode()})
-    assert the_only(installed()).name == "deepseek-v4-flash-0731"
 
 
 def test_a_folder_of_ours_that_was_cut_short_is_an_incomplete_model(hub_cache: Path) -> None:
