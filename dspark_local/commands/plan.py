@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from dspark_local.hardware.facts import Hardware
     from dspark_local.plan.source import Resolver
 
-NO_HUB: Resolver | None = None
+ask_hub: Resolver | None = None
+"""What tells of repositories that are neither in the catalog nor on this computer; None refuses them."""
 
 
 def plan(
@@ -50,7 +51,7 @@ def plan(
     machine = wished_machine(wish, _probe)
     tokens = parse_tokens(context, "--context") if context is not None else None
     try:
-        source = find_source(model, dtype=dtype, on_card=machine.card is not None, resolver=NO_HUB or ask_nobody)
+        source = find_source(model, dtype=dtype, on_card=machine.card is not None, resolver=ask_hub or ask_nobody)
     except ValueError as error:
         raise UsageError(f"{error}.", hint="dtype is float32, bfloat16, float16 or auto.") from error
     facts = source.facts if draft else source.facts.without_draft()

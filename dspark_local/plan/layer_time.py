@@ -73,7 +73,7 @@ def expert_seconds(uses: Uses, rates: ExpertRates, traits: EngineTraits, fixed: 
             copied_early = min(traits.look_ahead * from_ram, traits.look_ahead * fixed / rates.copy)
         missing = from_ram - copied_early
         shared, copied = _split_misses(missing, rates)
-        hits = uses.distinct - from_disk - from_ram + copied_early
+        hits = max(uses.distinct - from_disk - from_ram, 0.0) + copied_early
         routed = max((hits + min(copied, 1.0)) * rates.hit, shared)
         if missing > 0.05 and math.isfinite(rates.copy):
             routed += traits.handoff

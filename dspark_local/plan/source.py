@@ -65,9 +65,21 @@ def find_source(text: str, *, dtype: str, on_card: bool, resolver: Resolver = as
             case LocalModel(path):
                 return _from_directory(path, numerics)
             case CatalogModel(entry):
-                return _from_catalog(entry, numerics, resolver)
+                return _from_catalog(entry, numerics, resolver, _installed(reference, text))
             case HubModel(repo, revision):
-                return _from_hub(repo.rpartition("/")[2], resolver(repo, revision), numerics)
+                found = _installed(reference, text) or resolver(repo, revision)
+                return _from_hub(repo.rpartition("/")[2], found, numerics)
+
+
+def _installed(reference: CatalogModel | HubModel, text: str) -> Path | None:
+    """The directory of a model that is wholly on this computer, whether its files were checked or not."""
+    from dspark_local.store.resolve import select
+
+    try:
+        model = select(reference, text)
+    except ModelNotFoundError:
+        return None
+    return None if model.state.kind == "incomplete" else model.path
 
 
 def _from_directory(path: Path, numerics: Numerics, name: str = "") -> Source:
@@ -82,7 +94,7 @@ def _from_directory(path: Path, numerics: Numerics, name: str = "") -> Source:
     return Source(facts, min(facts.max_context, PLANNED_CONTEXT), is_here=True)
 
 
-def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver) -> Source:
+def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver, here: Path | None) -> Source:
     if entry.is_bundled:
         from dspark_local.demo import weights_path
 
@@ -93,7 +105,7 @@ def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver) -> Sourc
             hint="Plan for the safetensors release of the same model; a GGUF file takes its size in memory.",
         )
     if entry.config is None:
-        return _from_hub(entry.name, resolver(entry.target.repo, entry.target.revision), numerics)
+        return _from_hub(entry.name, here or resolver(entry.target.repo, entry.target.revision), numerics)
     raw = json.loads((files("dspark_local.catalog") / "configs" / f"{entry.config}.json").read_text(encoding="utf-8"))
     if entry.family == "deepseek_v4":
         kind: DraftKind = entry.draft_kind if entry.draft_kind and entry.draft_in_target else "none"
@@ -102,12 +114,12 @@ def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver) -> Sourc
         facts = decoder_facts(entry.name, raw, entry.target.nbytes)
         if entry.draft is not None and entry.draft.nbytes is not None:
             facts = with_separate_draft(facts, entry.draft.nbytes, raw["vocab_size"])
-    return Source(facts, min(entry.context_recommended, PLANNED_CONTEXT), is_here=False)
+    return Source(facts, min(entry.context_recommended, PLANNED_CONTEXT), is_here=here is not None)
 
 
 def _from_hub(name: str, found: Path | RemoteModel, numerics: Numerics) -> Source:
     if isinstance(found, Path):
-        return _from_directory(found, numerics)
+        return _from_directory(found, numerics, name)
     if found.config.get("model_type") == "deepseek_v4":
         kind: DraftKind = "dspark" if "dspark_block_size" in found.config else "mtp"
         facts = v4_facts(name, found.config, kind, numerics)

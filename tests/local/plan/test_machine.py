@@ -68,6 +68,9 @@ def test_options_replace_what_they_name_and_nothing_else() -> None:
     assert made.card.name == "RTX 4090"
     assert (made.ram_bytes, made.ram_free_bytes, made.ram_rate) == (64 * GIB, 50 * GIB, 72e9)
     assert made.assumed == ("disk speed",)
+    bare = Gpu("Some card", "nvidia", None, 24 * GIB, 24 * GIB)
+    exchanged = wished_machine(Wish(gpu="rtx 4090"), lambda: hardware(bare, rates=False))
+    assert set(exchanged.assumed) == {"RAM bandwidth", "disk speed"}
     slower = wished_machine(Wish(pcie="gen3"), lambda: hardware(FOUND))
     assert slower.card is not None
     assert (slower.card.name, slower.card.link_rate) == (FOUND.name, link_rate("3x16"))

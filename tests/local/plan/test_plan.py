@@ -107,6 +107,14 @@ def test_a_context_that_does_not_fit_is_met_with_one_that_does() -> None:
     assert make_plan(flash(), plan.machine, 2**19).verdict == "does_not_fit"
 
 
+def test_a_change_that_is_not_enough_is_not_suggested() -> None:
+    plan = make_plan(flash(), machine(vram=4, hbm=192, ram=64, ram_rate=43, link=12), CONTEXT)
+    assert plan.verdict == "does_not_fit"
+    found = suggestions(plan)
+    assert {change.kind for change in found} == {"no_card", "card"}
+    assert all(change.verdict != "does_not_fit" for change in found)
+
+
 def test_what_changes_nothing_is_not_suggested() -> None:
     resident = make_plan(flash(), machine(vram=192, hbm=8000, ram=256, ram_rate=200, link=50), CONTEXT)
     assert resident.estimate.hit_rate == 1.0

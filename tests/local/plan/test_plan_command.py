@@ -21,6 +21,15 @@ from tests.models.checkpoints import random_checkpoint
 DESKTOP = ["--gpu", "rtx 4090", "--ram", "128GiB", "--ram-bandwidth", "72GB/s", "--disk-read", "6GB/s"]
 SMALL = ["--vram", "6GiB", "--ram", "32GiB"]
 
+
+@pytest.fixture(autouse=True)
+def _nothing_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("DSPARK_HOME", str(tmp_path / "home"))
+
+
 app = typer.Typer()
 app.command()(plan)
 
@@ -109,6 +118,21 @@ def test_a_directory_is_planned_from_its_headers(tmp_path: Path) -> None:
     assert made["model"] == "mine"
     assert made["disk"]["is_here"]
     assert made["disk"]["needed"] == sum(tensor.nbytes for tensor in checkpoint.stored.values())
+
+
+def test_a_repository_in_the_hubs_cache_is_planned_like_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    folder, commit = tmp_path / "models--somebody--tiny", "0123456789abcdef0123456789abcdef01234567"
+    random_checkpoint(configs.RELEASE, draft="dspark").write(folder / "snapshots" / commit)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    made = as_json("somebody/tiny", *DESKTOP)
+    assert made["model"] == "tiny"
+    assert made["disk"]["is_here"]
 
 
 def test_mistakes_are_refused_as_what_they_are(tmp_path: Path) -> None:
