@@ -19,7 +19,7 @@ from dspark_local.hub.patience import Patience
 from dspark_local.hub.ranged import TryAgain, open_range
 from dspark_local.hub.space import check_room, out_of_room
 
-_TICK_SECONDS = 0.2
+_TICK_SECONDS = 0.1
 _SPACE_SECONDS = 1.0
 _IDLE_SECONDS = 0.1
 _GRACE_SECONDS = 0.3

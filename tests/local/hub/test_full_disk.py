@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 import time
@@ -72,12 +73,13 @@ def test_a_disk_that_fills_up_meanwhile_keeps_what_came(
     setting.hub.add("owner/model", random_folder(setting.root / "source", {NAME: SIZE}))
     if not is_foreseen:
         monkeypatch.setattr("dspark_local.hub.fleet.check_room", lambda needed, kept: None)
-    setting.hub.bytes_per_second = 3e6
+    setting.hub.bytes_per_second = 1.5e6
     filler = _fill_when_served(setting, small_disk, 1_000_000)
     with pytest.raises(DiskFullError, match="are still to be written") as caught:
         setting.pull()
     filler.join()
     assert "are kept; run the same command to continue" in caught.value.hint
+    assert (shutil.disk_usage(small_disk).free > 200_000) is is_foreseen
     assert setting.partial_files()
     (small_disk / "somebody-elses").unlink()
     setting.hub.bytes_per_second = None

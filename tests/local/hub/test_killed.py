@@ -46,7 +46,7 @@ def _assert_survives_kills(root: Path, sizes: dict[str, int], bytes_per_second: 
         hub.add("owner/model", source)
         for number, moment in enumerate([*moments, None]):
             log = root / f"{number}.log"
-            process = _start(hub, root, log, "--json")
+            process = _start(hub, root, log, "--json", "--connections", "2")
             if moment is not None:
                 _wait_for_bytes(hub, process, int(moment))
                 assert process.poll() is None, log.read_text()
