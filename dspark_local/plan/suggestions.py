@@ -58,11 +58,10 @@ def suggestions(plan: Plan, *, traits: EngineTraits = BASELINE) -> tuple[Suggest
 
 
 def _helps(plan: Plan, changed: Plan) -> bool:
-    better = VERDICTS.index(plan.verdict) - VERDICTS.index(changed.verdict)
-    if better:
-        return better > 0
-    if plan.verdict == "does_not_fit":
+    if changed.verdict == "does_not_fit":
         return False
+    if VERDICTS.index(changed.verdict) < VERDICTS.index(plan.verdict):
+        return True
     before, after = plan.estimate, changed.estimate
     return any(
         new.speculated > WORTHWHILE * old.speculated for old, new in zip(before.speeds, after.speeds, strict=True)

@@ -115,6 +115,19 @@ def test_a_change_that_is_not_enough_is_not_suggested() -> None:
     assert all(change.verdict != "does_not_fit" for change in found)
 
 
+def test_where_card_and_ram_both_lack_the_smallest_pair_that_fits_is_named() -> None:
+    plan = make_plan(flash(), machine(vram=6, hbm=192, ram=4, ram_rate=43, link=12), CONTEXT)
+    assert plan.vram_short > 0 < plan.ram_short
+    (both,) = suggestions(plan)
+    assert (both.kind, both.title) == ("card_and_ram", "8 GiB of RAM and a card of 12 GiB")
+
+
+def test_a_server_without_a_card_is_told_what_one_would_bring() -> None:
+    server = make_plan(flash(), machine(ram=256, ram_rate=100), CONTEXT)
+    (card,) = [change for change in suggestions(server) if change.kind == "card"]
+    assert card.chat > 1.5 * server.estimate.of("chat").speculated
+
+
 def test_what_changes_nothing_is_not_suggested() -> None:
     resident = make_plan(flash(), machine(vram=192, hbm=8000, ram=256, ram_rate=200, link=50), CONTEXT)
     assert resident.estimate.hit_rate == 1.0
