@@ -74,11 +74,8 @@ class _Draft:
                 f"{self._listing.repo} holds no draft: none of its tensors is called {_DRAFT}*.",
                 hint="If the repository is a draft as a whole, pull it without --draft-only.",
             )
-        before = self._intake.present_bytes
-        self._intake.add(self._listing, [self._file(path) for path in self._whole])
-        for path, part in self._excerpts.items():
-            self._want_excerpt(path, part)
-        here = self._intake.present_bytes - before
+        here = self._intake.add(self._listing, [self._file(path) for path in self._whole])
+        here += sum(self._want_excerpt(path, part) for path, part in self._excerpts.items())
         count = len(self._whole) + len(self._excerpts)
         self._intake.settings.listener(Planned(self._listing.repo, self._listing.commit, count, self._nbytes, here))
         if self._excerpts:
@@ -122,7 +119,7 @@ class _Draft:
         address = urlsplit(self._source(self._listing.files[0]).url)
         return address.scheme == "https" or is_loopback(address.hostname or "")
 
-    def _want_excerpt(self, path: str, part: Excerpt) -> None:
+    def _want_excerpt(self, path: str, part: Excerpt) -> int:
         target = self.folder / _excerpt_name(path)
         known = read_manifest(self.folder)
         recorded = {file.path: file.sha256 for file in known.files} if known is not None else {}
@@ -132,11 +129,12 @@ class _Draft:
             if self._intake.verified.holds(target, digest) or self._intake.verified.check(target, digest):
                 self._hashes[path] = sha
                 self._intake.present_bytes += part.nbytes
-                return
+                return part.nbytes
         pieces = cut(part.pieces, self._intake.settings.segment_bytes)
         lock = self._cache.lock(self._file(path))
         wanted = Wanted(self._source(self._file(path), unverifiable=True), target, lock, pieces, None, part.prefix)
         self._intake.add_wanted(wanted, lambda sha: self._hashes.__setitem__(path, sha))
+        return wanted.kept_bytes()
 
     def write(self) -> int:
         """Put the folder together; the manifest, which makes it a model, comes last."""

@@ -61,24 +61,27 @@ class Intake:
         self._arrived: dict[Path, list[Callable[[str], None]]] = {}
         self._settling = threading.Lock()
 
-    def add(self, listing: Listing, files: Iterable[HubFile]) -> None:
-        """Want these files of a repository. Content that is there and not known to be right is hashed now."""
+    def add(self, listing: Listing, files: Iterable[HubFile]) -> int:
+        """Want these files of a repository. Content that is there and not known to be right is hashed now.
+
+        Returns how many of their bytes are here, those of half finished files included. Raises OSError.
+        """
         cache = RepoCache(self.root, listing.repo)
         unknown: list[tuple[HubFile, Path]] = []
+        here = 0
         for file in files:
             place = cache.find(listing.commit, file)
             self._total += file.size
             if place is None:
-                self._want(cache, listing, file)
+                here += self._want(cache, listing, file)
             elif self.verified.holds(place, file.digest):
-                self._is_present(cache, listing, file)
+                here += self._is_present(cache, listing, file)
             else:
                 unknown.append((file, place))
         for file, place in unknown:
-            if self._check(file, place):
-                self._is_present(cache, listing, file)
-            else:
-                self._want(cache, listing, file)
+            is_right = self._check(file, place)
+            here += self._is_present(cache, listing, file) if is_right else self._want(cache, listing, file)
+        return here
 
     def add_wanted(self, wanted: Wanted, arrived: Callable[[str], None]) -> None:
         """Want a file made of parts of another. arrived(sha256) is called when it is complete."""
@@ -115,7 +118,7 @@ class Intake:
             self.moved_bytes = fleet.moved
             self._done, self._total = fleet.shown, fleet.total
 
-    def _want(self, cache: RepoCache, listing: Listing, file: HubFile) -> None:
+    def _want(self, cache: RepoCache, listing: Listing, file: HubFile) -> int:
         target = cache.blob(file)
 
         def arrived(_: str) -> None:
@@ -126,17 +129,19 @@ class Intake:
         self._arrived.setdefault(target, []).append(arrived)
         if target in self._queue:
             self._total -= file.size  # the same content under a second name
-            return
+            return 0
         source = Source.of(listing, file, token=self.settings.token, endpoint=self.settings.endpoint)
         pieces = whole_file(file.size, self.settings.segment_bytes)
-        self._queue[target] = Wanted(source, target, cache.lock(file), pieces, file.digest)
+        wanted = self._queue[target] = Wanted(source, target, cache.lock(file), pieces, file.digest)
+        return wanted.kept_bytes()
 
-    def _is_present(self, cache: RepoCache, listing: Listing, file: HubFile) -> None:
+    def _is_present(self, cache: RepoCache, listing: Listing, file: HubFile) -> int:
         self._done += file.size
         self.present_bytes += file.size
         pointer = cache.link(listing.commit, file)
         if self.settings.on_file is not None:
             self.settings.on_file(file.path, pointer)
+        return file.size
 
     def _check(self, file: HubFile, place: Path) -> bool:
         """Hash a file that somebody else put there. A wrong one is deleted: its hash says that nobody can want it."""

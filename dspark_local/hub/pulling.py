@@ -12,11 +12,13 @@ from dspark_local.catalog.schema import Entry
 from dspark_local.errors import HubAccessError, HubError, UsageError
 from dspark_local.hub.cache import RepoCache
 from dspark_local.hub.draft_only import pull_draft
+from dspark_local.hub.errors import cannot_write, is_disk_full
 from dspark_local.hub.events import Notice, Planned
 from dspark_local.hub.intake import Intake, Settings
 from dspark_local.hub.listing import Listing, list_files
 from dspark_local.hub.remembered import recall, remember
 from dspark_local.hub.selection import matching, select
+from dspark_local.hub.space import out_of_room
 from dspark_local.store.locations import hub_cache_dir
 
 Role = Literal["target", "draft"]
@@ -107,6 +109,17 @@ def pull(wanted: Sequence[Order], settings: Settings) -> PullResult:
     Raises HubError and its kinds, IntegrityError, DiskFullError, CheckpointError, ModelNotFoundError, UsageError. After
     any of them, and after KeyboardInterrupt, the same call continues where this one ended.
     """
+    try:
+        return _pull(wanted, settings)
+    except OSError as error:  # network failures were translated: this is the disk
+        raise (
+            out_of_room(hub_cache_dir(), 1, kept=0)
+            if is_disk_full(error)
+            else cannot_write(Path(error.filename or hub_cache_dir()), error)
+        ) from error
+
+
+def _pull(wanted: Sequence[Order], settings: Settings) -> PullResult:
     intake = Intake(hub_cache_dir(), settings)
     listed = [(order, _list(order, settings)) for order in wanted]
     models: list[Pulled] = []
@@ -118,9 +131,7 @@ def pull(wanted: Sequence[Order], settings: Settings) -> PullResult:
         selection = select(listing, order.takes)
         for sentence in selection.refusals():
             settings.listener(Notice(sentence))
-        present = intake.present_bytes
-        intake.add(listing, selection.taken)
-        here = intake.present_bytes - present
+        here = intake.add(listing, selection.taken)
         settings.listener(Planned(order.repo, listing.commit, len(selection.taken), selection.nbytes, here))
         folder = RepoCache(intake.root, order.repo).snapshot(listing.commit)
         models.append(Pulled(order.role, order.repo, order.revision, listing.commit, folder, selection.nbytes))
