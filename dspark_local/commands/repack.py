@@ -102,7 +102,10 @@ def _outcome(directory: Path, result: RepackResult, *, removed: bool) -> str:
 
 
 class _Display:
-    """A bar on a terminal, a line every few percent elsewhere; both on stderr."""
+    """A bar on a terminal, a line every few percent elsewhere; both on stderr.
+
+    Every byte is handled twice, written and read back; what is shown are bytes of the model.
+    """
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -131,15 +134,15 @@ class _Display:
         )
         self._shown = self._percent()
         if self._screen.is_terminal:
-            self._task = self._bar.add_task("", total=self._total, completed=self._done, amount="")
+            self._task = self._bar.add_task("", total=self._total // 2, completed=self._done // 2, amount="")
             self._bar.start()
 
     def advance(self, count: int) -> None:
         self._done += count
         if self._screen.is_terminal:
             amount = f"{format_bytes(self._done / 2)} of {format_bytes(self._total / 2)}"
-            self._bar.update(self._task, completed=self._done, amount=amount)
-        elif self._percent() >= self._shown + _PIPE_STEP_PERCENT:
+            self._bar.update(self._task, completed=self._done // 2, amount=amount)
+        elif self._percent() >= self._shown + _PIPE_STEP_PERCENT or self._done == self._total > 0:
             self._shown = self._percent()
             self._screen.print(f"repack {self._shown} %", soft_wrap=True)
 

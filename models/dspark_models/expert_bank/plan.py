@@ -43,8 +43,18 @@ class RepackPlan(OnDisk):
     def of(cls, headers: Headers, *, origin: str, name: str) -> Self:
         """Plan from the headers of all shards; their data need not be there yet.
 
-        CheckpointError when there are no routed experts, or experts that are incomplete or unlike each other.
+        CheckpointError when there are no routed experts, or experts that are incomplete or unlike each other, or when
+        a tensor stands in two shards.
         """
+        owners: dict[str, str] = {}
+        for shard, header in headers.items():
+            for tensor in header:
+                if tensor in owners:
+                    raise CheckpointError(
+                        f"Tensor {tensor} stands in both {owners[tensor]} and {shard}.",
+                        hint="Remove the shard that does not belong to this model.",
+                    )
+                owners[tensor] = shard
         blocks = lay_out(item for header in headers.values() for item in header.items())
         if not blocks:
             raise CheckpointError(
@@ -53,11 +63,11 @@ class RepackPlan(OnDisk):
             )
         shards = tuple(
             SourceShard(
-                name=shard,
-                nbytes=sum(info.nbytes for info in headers[shard].values()),
-                header=header_digest(headers[shard]),
+                name=file,
+                nbytes=sum(info.nbytes for info in headers[file].values()),
+                header=header_digest(headers[file]),
             )
-            for shard in sorted(headers)
+            for file in sorted(headers)
         )
         inventory = sorted(
             (tensor, info.dtype, info.shape) for header in headers.values() for tensor, info in header.items()

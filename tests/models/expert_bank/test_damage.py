@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +20,22 @@ from tests.models.expert_bank.sources import SMALL, repack
 Index = dict[str, Any]
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return random_checkpoint(SMALL, draft="mtp").write(tmp_path / "source")
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint and its repacked folder, to be copied before they are damaged."""
+    path = tmp_path_factory.mktemp("sound")
+    repack(random_checkpoint(SMALL, draft="mtp").write(path / "source"), path / "bank")
+    return path
 
 
 @pytest.fixture
-def folder(source: Path, tmp_path: Path) -> Path:
-    return repack(source, tmp_path / "bank")
+def source(sound: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sound / "source", tmp_path / "source")
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sound / "bank", tmp_path / "bank")
 
 
 def flip(path: Path, position: int) -> None:
@@ -203,6 +212,14 @@ def test_a_model_without_routed_experts_has_nothing_to_repack(tmp_path: Path) ->
         repack(tmp_path / "dense", tmp_path / "bank")
 
 
+def test_a_tensor_in_two_shards_is_refused(source: Path, tmp_path: Path) -> None:
+    from dspark_models import CheckpointError
+
+    change_shard(source, lambda tensors: tensors.update({"norm.weight": torch.zeros(128)}))
+    with pytest.raises(CheckpointError, match=r"norm\.weight stands in both"):
+        repack(source, tmp_path / "bank")
+
+
 def test_a_truncated_shard_stops_the_work_and_its_whole_self_continues_it(source: Path, tmp_path: Path) -> None:
     from dspark_models import CheckpointError
     from dspark_models.checkpoint import Checkpoint
@@ -234,21 +251,26 @@ def test_a_replaced_shard_is_not_deleted_as_if_it_had_been_repacked(source: Path
     assert sorted(before)[1] in {path.name for path in source.glob("*.safetensors")}
 
 
+@pytest.mark.parametrize(
+    ("kind", "what"), [("*.bank", "Expert 0 of layers.0 was not"), ("dense-*", r"dense-.* was not")]
+)
 def test_a_disk_that_returns_other_bytes_is_noticed_before_the_source_goes(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, what: str
 ) -> None:
     from dspark_models import CheckpointError
     from dspark_models.expert_bank import shard_writer
 
     def corrupting(file: Any) -> None:
         sync(file)
-        flip(Path(file.name), 12_345)
+        if Path(file.name).match(kind):
+            flip(Path(file.name), 12_345)
 
     sync = shard_writer.sync_file
     monkeypatch.setattr(shard_writer, "sync_file", corrupting)
-    with pytest.raises(CheckpointError, match="was not written whole"):
+    with pytest.raises(CheckpointError, match=f"{what} written whole"):
         repack(source, tmp_path / "bank", remove=True)
     monkeypatch.undo()
+    assert len(list(source.glob("*.safetensors"))) >= 3
     assert repack(source, tmp_path / "bank", remove=True)
 
 

@@ -16,8 +16,6 @@ import pytest
 from tests.models.checkpoints import random_checkpoint
 from tests.models.expert_bank.sources import SMALL, fingerprint, repack, write_scattered
 
-MOMENTS = 40
-"""Kills for each way of repacking, evenly over everything that touches the disk."""
 TOUCHES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
@@ -52,7 +50,9 @@ def in_a_process(work: Callable[[], object], *, kill_at: int) -> tuple[int, int]
 
 
 @pytest.mark.parametrize("remove", [False, True], ids=["keeping the source", "removing the source"])
-def test_a_kill_at_any_moment_loses_nothing(source: Path, remove: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moments", [20, pytest.param(10**6, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_a_kill_at_any_moment_loses_nothing(source: Path, moments: int, remove: bool, tmp_path: Path) -> None:
+    """The moments lie evenly over everything that touches the disk."""
     from dspark_models import CheckpointError, NotAModelError
     from dspark_models.checkpoint import Checkpoint
 
@@ -72,7 +72,7 @@ def test_a_kill_at_any_moment_loses_nothing(source: Path, remove: bool, tmp_path
     assert code == 0
     assert touches > 100
     assert fingerprint(made) == whole
-    for kill_at in range(1, touches + 1, max(1, touches // MOMENTS)):
+    for kill_at in range(1, touches + 1, max(1, touches // moments)):
         begin()
         assert in_a_process(work, kill_at=kill_at)[1] == -signal.SIGKILL
         if fingerprint(made).items() & whole.items() != whole.items():

@@ -17,6 +17,8 @@ from tests.models.feeding import append, drafting, feed, sequences
 
 Write = Callable[[Path], Path]
 
+ORDER = ("w1.weight", "w1.scale", "w3.weight", "w3.scale", "w2.weight", "w2.scale")
+
 SOURCES: dict[str, Write] = {
     "official": lambda path: random_checkpoint(FLASH, draft="dspark").write(path),
     "odd sizes": lambda path: random_checkpoint(FLASH_ODD, draft="dflash").write(path),
@@ -29,19 +31,25 @@ SOURCES: dict[str, Write] = {
 }
 
 
-@pytest.fixture(params=SOURCES)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return SOURCES[request.param](tmp_path / "source")
+@pytest.fixture(scope="module", params=SOURCES)
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return SOURCES[request.param](tmp_path_factory.mktemp("round_trip") / "source")
+
+
+@pytest.fixture(scope="module")
+def folder(source: Path) -> Path:
+    """The source, repacked."""
+    return repack(source, source.with_name("bank"))
 
 
 def bits(tensor: torch.Tensor) -> bytes:
     return tensor.contiguous().view(torch.uint8).numpy().tobytes()
 
 
-def test_every_tensor_is_bit_for_bit_what_safetensors_reads_from_the_source(source: Path, tmp_path: Path) -> None:
+def test_every_tensor_is_bit_for_bit_what_safetensors_reads_from_the_source(source: Path, folder: Path) -> None:
     from dspark_models.checkpoint import Checkpoint as Opened
 
-    opened = Opened.open(repack(source, tmp_path / "bank"))
+    opened = Opened.open(folder)
     expected = {name: tensor for shard in source.glob("*.safetensors") for name, tensor in load_file(shard).items()}
     assert opened.tensors.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -52,11 +60,10 @@ def test_every_tensor_is_bit_for_bit_what_safetensors_reads_from_the_source(sour
     assert opened.weight_bytes == sum(tensor.nbytes for tensor in expected.values())
 
 
-def test_every_expert_of_target_and_draft_is_one_aligned_record(source: Path, tmp_path: Path) -> None:
+def test_every_expert_of_target_and_draft_is_one_aligned_record(folder: Path) -> None:
     from dspark_models.checkpoint import Checkpoint as Opened
-    from dspark_models.expert_bank.layout import PARTS
 
-    opened = Opened.open(repack(source, tmp_path / "bank"))
+    opened = Opened.open(folder)
     bank = opened.bank
     assert bank is not None
     blocks = {".".join(name.split(".")[:2]) for name in opened.tensors if ".ffn.experts." in name}
@@ -67,7 +74,7 @@ def test_every_expert_of_target_and_draft_is_one_aligned_record(source: Path, tm
         for expert in numbers:
             record = bank.record(block, expert)
             assert record.offset % 4096 == record.nbytes % 4096 == 0
-            names = [f"{block}.ffn.experts.{expert}.{part}" for part in PARTS]
+            names = [f"{block}.ffn.experts.{expert}.{part}" for part in ORDER]
             parts = b"".join(
                 bits(opened.get(name)).ljust(-(-opened.tensors[name].nbytes // 64) * 64, b"\0")
                 for name in names
@@ -82,8 +89,7 @@ def test_every_expert_of_target_and_draft_is_one_aligned_record(source: Path, tm
         bank.record("layers.999", 0)
 
 
-def test_the_dense_files_are_plain_safetensors_with_an_index_of_their_own(source: Path, tmp_path: Path) -> None:
-    folder = repack(source, tmp_path / "bank")
+def test_the_dense_files_are_plain_safetensors_with_an_index_of_their_own(folder: Path) -> None:
     listed = json.loads((folder / INDEX_NAME).read_text())
     found = {name: path.name for path in folder.glob("*.safetensors") for name in load_file(path)}
     assert listed["weight_map"] == found
