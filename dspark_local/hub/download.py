@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dspark_local.errors import DsparkError, IntegrityError
-from dspark_local.hub.cache import JOURNAL_ENDING, PART_ENDING
 from dspark_local.hub.errors import cannot_write, is_disk_full
 from dspark_local.hub.events import FileProgress
-from dspark_local.hub.part import Part, Piece, read_journal
-from dspark_local.hub.ranged import Source
+from dspark_local.hub.part import Part
+from dspark_local.hub.space import out_of_room
+from dspark_local.hub.wanted import Wanted
 from dspark_local.store.digests import Digest, hash_file, new_hasher
 
 if TYPE_CHECKING:
@@ -25,47 +22,6 @@ _FOLLOW_SECONDS = 0.05
 _CLOSE_SECONDS = 0.2
 # A flipped bit on the way is mended by fetching the file once more; a second time it is no accident.
 _FETCHES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to be written to `target`. digest None: nobody recorded one, because it is a part of the hub's file."""
-
-    source: Source
-    target: Path
-    lock: Path
-    pieces: tuple[Piece, ...]
-    digest: Digest | None
-    prefix: bytes = b""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes to come over the network."""
-        return sum(piece.length for piece in self.pieces)
-
-    @property
-    def part(self) -> Path:
-        """Where it grows."""
-        return self.target.with_name(self.target.name + PART_ENDING)
-
-    @property
-    def journal(self) -> Path:
-        """Which bytes of it are there."""
-        return self.target.with_name(self.target.name + JOURNAL_ENDING)
-
-    def open_part(self) -> Part:
-        """Begin or continue. Raises OSError."""
-        durable = self.digest is None
-        return Part(self.part, self.journal, self.pieces, key=self._key, prefix=self.prefix, durable=durable)
-
-    def kept_bytes(self) -> int:
-        """Bytes that earlier runs left on the disk."""
-        return sum(read_journal(self.part, self.journal, self.pieces, self._key) or ())
-
-    @property
-    def _key(self) -> str:
-        layout = hashlib.sha256(repr((self.pieces, self.prefix)).encode()).hexdigest()[:16]
-        return f"{self.source.etag} {layout}"
 
 
 class Download:
@@ -215,8 +171,11 @@ class Download:
                     break
         except DsparkError as error:
             self.fail(error)
+        except ValueError:
+            if not self._stopped.is_set():  # else the file was closed under this thread, as it should be
+                raise
         except OSError as error:
-            self.fail(cannot_write(part.path, error) if not is_disk_full(error) else _out_of_room(self, error))
+            self.fail(cannot_write(part.path, error) if not is_disk_full(error) else _out_of_room(self))
 
     def _hash(self, part: Part) -> str | None:
         hasher = new_hasher(self.wanted.digest.kind if self.wanted.digest else "sha256", part.size)
@@ -262,7 +221,7 @@ class Download:
         if self.restarts == _FETCHES:
             part.remove()
             self._unlock()
-            self.fail(_mismatch(self.wanted, found))
+            self.fail(self.wanted.mismatch(found))
             return False
         self.refetched_bytes += self.wanted.nbytes
         part.discard()
@@ -270,17 +229,5 @@ class Download:
         return True
 
 
-def _mismatch(wanted: Wanted, found: str) -> IntegrityError:
-    assert wanted.digest is not None
-    return IntegrityError(
-        f"{wanted.source.path} of {wanted.source.repo} arrived twice with {wanted.digest.kind} {found[:16]}…, "
-        f"the hub recorded {wanted.digest.value[:16]}….",
-        hint="It was deleted, the other files stay. Run the same command to fetch it again; if that does not help, the "
-        "network, this computer's memory or the mirror changes data.",
-    )
-
-
-def _out_of_room(download: Download, error: OSError) -> DsparkError:
-    from dspark_local.hub.space import out_of_room
-
+def _out_of_room(download: Download) -> DsparkError:
     return out_of_room(download.wanted.target.parent, download.total - download.done, kept=download.done)

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from dspark_local.errors import CheckpointError, UsageError
 from dspark_local.hub.cache import RepoCache
-from dspark_local.hub.download import Wanted
 from dspark_local.hub.draft_layout import LENGTH_BYTES, Excerpt, cut, excerpt, header_length
 from dspark_local.hub.errors import too_many_failures
 from dspark_local.hub.events import Notice, Planned
@@ -27,6 +26,7 @@ from dspark_local.hub.listing import HubFile, Listing
 from dspark_local.hub.patience import Patience
 from dspark_local.hub.ranged import Source, TryAgain, is_loopback, read_range
 from dspark_local.hub.selection import check_path
+from dspark_local.hub.wanted import Wanted
 from dspark_local.store.digests import Digest, hash_file
 from dspark_local.store.manifest import Manifest, ManifestFile, model_folder, read_manifest, write_manifest
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dspark_local.errors import DsparkError, HubError, IntegrityError
-from dspark_local.hub.download import Download, Wanted
+from dspark_local.hub.download import Download
 from dspark_local.hub.errors import CONTINUE, cannot_write, is_disk_full, too_many_failures
 from dspark_local.hub.events import FileDone, Listener, Notice, Progress
 from dspark_local.hub.patience import Patience
 from dspark_local.hub.ranged import TryAgain, open_range
 from dspark_local.hub.space import check_room, out_of_room
+from dspark_local.hub.wanted import Wanted
 
 _TICK_SECONDS = 0.1
 _SPACE_SECONDS = 1.0

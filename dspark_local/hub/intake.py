@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dspark_local.hub.cache import RepoCache
-from dspark_local.hub.download import Wanted
 from dspark_local.hub.errors import cannot_write, translate
 from dspark_local.hub.events import FileProgress, Listener, Notice, Progress
 from dspark_local.hub.fleet import Fleet
@@ -20,6 +19,7 @@ from dspark_local.hub.part import whole_file
 from dspark_local.hub.patience import Patience
 from dspark_local.hub.ranged import Source
 from dspark_local.hub.space import check_room
+from dspark_local.hub.wanted import Wanted
 from dspark_local.store.digests import Digest
 from dspark_local.store.verified import VerifiedFiles
 
