@@ -73,6 +73,8 @@ def _run(arguments: list[str]) -> int:
     try:
         # Usage errors are printed by typer itself, which then exits.
         outcome = get_command(app)(arguments, prog_name="dspark-local", standalone_mode=False)
+        if outcome == INTERRUPTED:  # typer makes Ctrl-C an exit code
+            _to_stderr("interrupted")
         return outcome if isinstance(outcome, int) else 0
     except DsparkError as error:
         _report(error, as_json="--json" in arguments)

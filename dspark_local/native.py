@@ -46,13 +46,15 @@ class NativeBackend:
         tokenizer: ChatTokenizer,
         info: ModelInfo,
         *,
+        draft_home: Path = Path(),
         speculation: Speculation | None = None,
         max_sequences: int = 2,
     ) -> None:
         self.info = info
         self.tokenizer = tokenizer
-        self._target = target
-        self._drafter = drafter
+        self.target = target
+        self.drafter = drafter
+        self.draft_home = draft_home
         self._speculation = speculation or Speculation(drafter.block_size if drafter else 0, Calibration())
         self._end_ids = frozenset(tokenizer.eos_ids)
         self._pool = SessionPool(target, drafter, max_sequences)
@@ -63,6 +65,7 @@ class NativeBackend:
         model_dir: Path,
         *,
         draft_dir: Path | None = None,
+        name: str | None = None,
         dtype: str = "auto",
         device: str = "auto",
         context_length: int | None = None,
@@ -71,8 +74,8 @@ class NativeBackend:
     ) -> NativeBackend:
         """Open a checkpoint directory in the official format, and the draft in it or in draft_dir.
 
-        max_sequences conversations stay cached. Raises ModelNotFoundError, CheckpointError, OutOfMemoryError, and
-        UsageError for a dtype that is not known.
+        name is what the model is called, its directory's name if left out. max_sequences conversations stay cached.
+        Raises ModelNotFoundError, CheckpointError, OutOfMemoryError, and UsageError for a dtype that is not known.
         """
 
         def tell(stage: str, done: int, total: int) -> None:
@@ -98,7 +101,7 @@ class NativeBackend:
         is_demo = model_dir.resolve() == weights_path().resolve()
         temperature, top_p = _recommended_sampling(model_dir)
         info = ModelInfo(
-            id="dspark-demo" if is_demo else model_dir.resolve().name,
+            id="dspark-demo" if is_demo else name or model_dir.resolve().name,
             context_length=target.context_length,
             is_demo=is_demo,
             draft_block_size=drafter.block_size if drafter is not None else 0,
@@ -112,7 +115,15 @@ class NativeBackend:
         )
         tokenizer = ChatTokenizer.load(model_dir)
         speculation = _speculation(model_dir, draft_home, info)
-        return cls(target, drafter, tokenizer, info, speculation=speculation, max_sequences=max_sequences)
+        return cls(
+            target,
+            drafter,
+            tokenizer,
+            info,
+            draft_home=draft_home,
+            speculation=speculation,
+            max_sequences=max_sequences,
+        )
 
     def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
         """See Backend."""
@@ -147,7 +158,7 @@ class NativeBackend:
         """See Backend. What was learnt about speculation is kept for the next start."""
         self._speculation.save()
         self._pool.close()
-        del self._target, self._drafter, self._pool
+        del self.target, self.drafter, self._pool
 
     def _encode(self, request: ChatRequest) -> list[int]:
         segments = encode_chat_segments(
@@ -163,9 +174,9 @@ class NativeBackend:
         return AnswerText(detokenizer, StopStrings(sampling.stop), parser, silent_ids=self._end_ids)
 
     def _task(self, prompt: Sequence[int], request: ChatRequest | TokenRequest, answer: AnswerText) -> Task:
-        check_prompt(prompt, self._target.vocab_size, self._target.context_length)
+        check_prompt(prompt, self.target.vocab_size, self.target.context_length)
         mode = request.speculation.mode
-        if self._drafter is None and mode in ("static", "threshold"):
+        if self.drafter is None and mode in ("static", "threshold"):
             raise UsageError(
                 f"Speculation {mode!r} needs a draft, and this model's directory holds none.",
                 hint="Use off or auto, or name the draft's directory with --draft.",

@@ -12,9 +12,8 @@ import typer
 
 from dspark_local.bench.progress import ProgressLine
 from dspark_local.bench.prompts import prompts_of
-from dspark_local.commands.loading import load_backend, say_dim
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, say_dim
 from dspark_local.commands.stdout import write_stdout
-from dspark_local.demo import weights_path
 from dspark_local.errors import UsageError
 from dspark_local.request import ChatMessage, SamplingSettings, SpeculationSettings
 
@@ -27,8 +26,8 @@ MAX_ROW_COST = 1000.0
 
 def bench(
     spec: Annotated[bool, typer.Option("--spec", help="Compare ways of speculation with plain decoding.")] = False,
-    model: Annotated[Path | None, typer.Option("--model", help="Model directory; the demo if left out.")] = None,
-    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if not the model's own.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help=MODEL_HELP)] = None,
+    draft: Annotated[str | None, typer.Option("--draft", help=DRAFT_HELP)] = None,
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="Prompts, one a line, instead of chat, math and code.")
     ] = None,
@@ -64,7 +63,7 @@ def bench(
     SamplingSettings(temperature=temperature)
     texts = prompts_of(count, is_demo=model is None, file=prompts)
     backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context, max_sequences=2)
-    pair = _pair(backend, draft or model or weights_path())
+    pair = _pair(backend)
     from dspark_local.bench.speculation import BenchSettings, SpeculationBench, emulate_row_cost, report_object
     from dspark_local.bench.table import LEGEND, comparison_table, costs_lines
 
@@ -95,16 +94,16 @@ def bench(
         say_dim(f"measured in {time.monotonic() - started:.0f} s")
 
 
-def _pair(backend: NativeBackend, draft_home: Path) -> Pair:
+def _pair(backend: NativeBackend) -> Pair:
     """What is measured, taken from a loaded engine. UsageError without a draft."""
     from dspark_local.bench.conversations import Pair
     from dspark_local.engine.calibration import load_calibration
     from dspark_local.engine.calibration_store import local_folder
 
-    target, drafter = backend._target, backend._drafter
+    target, drafter = backend.target, backend.drafter
     if drafter is None:
         raise UsageError("This model's directory holds no DSpark draft.", hint="Name the draft's with --draft.")
-    calibration = load_calibration(draft_home, drafter.block_size, local_folder(draft_home))
+    calibration = load_calibration(backend.draft_home, drafter.block_size, local_folder(backend.draft_home))
     return Pair(target, drafter, calibration, frozenset(backend.tokenizer.eos_ids), time.perf_counter)
 
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dspark_local.commands.interrupt import StopOnInterrupt
-from dspark_local.commands.loading import load_backend, say_dim
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, say_dim
 from dspark_local.commands.sources import read_text_file
 from dspark_local.commands.stdout import write_stdout
-from dspark_local.demo import weights_path
 from dspark_local.engine.calibration import STANDARD_REGIMES, calibration_path, parse_calibration, read_document
 from dspark_local.errors import UsageError
 from dspark_local.request import SamplingSettings
@@ -32,8 +31,8 @@ WANTED_ROUNDS = 2000
 
 
 def calibrate(
-    model: Annotated[Path | None, typer.Argument(help="Model directory; the demo if left out.")] = None,
-    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if not the model's own.")] = None,
+    model: Annotated[str | None, typer.Argument(help=MODEL_HELP)] = None,
+    draft: Annotated[str | None, typer.Option("--draft", help=DRAFT_HELP)] = None,
     temperature: Annotated[
         list[float] | None,
         typer.Option("--temperature", help="Sampling temperature to measure, repeatable; 0, 0.6 and 1 if left out."),
@@ -65,7 +64,7 @@ def calibrate(
 
     if not backend.info.draft_block_size:
         raise UsageError("This model's directory holds no DSpark draft.", hint="Name the draft's with --draft.")
-    directory = draft or model or weights_path()
+    directory = backend.draft_home
     fallback = local_folder(directory)
     in_use = calibration_path(directory, fallback)
     old = read_document(in_use) if in_use is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,16 @@ from dspark_local.demo import weights_path
 
 if TYPE_CHECKING:
     from dspark_local.native import NativeBackend
+    from dspark_local.store.resolve import Located
+
+MODEL_HELP = "Model: a name that `list` shows, owner/name, or a directory; the demo if left out."
+DRAFT_HELP = "Draft, named like a model, if it is not the model's own."
 
 
 def load_backend(
-    model: Path | None,
+    model: str | None,
     *,
-    draft: Path | None = None,
+    draft: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
     context: int | None = None,
@@ -23,17 +28,36 @@ def load_backend(
 ) -> NativeBackend:
     """The native engine on `model`, or on the bundled demo, which is then named on stderr. Raises DsparkError."""
     if model is None:
-        say_dim("Using the bundled demo, a tiny model that knows a small world; --model DIR takes another.")
+        say_dim("Using the bundled demo, a tiny model that knows a small world; --model NAME takes another.")
+    located = locate(model, draft)
     from dspark_local.native import NativeBackend  # torch: seconds
 
     return NativeBackend.load(
-        model or weights_path(),
-        draft_dir=draft,
+        located.path,
+        draft_dir=located.draft_path,
+        name=located.name,
         dtype=dtype,
         device=device,
         context_length=context,
         max_sequences=max_sequences,
     )
+
+
+def locate(model: str | None, draft: str | None = None) -> Located:
+    """Where a model and its draft lie. Files that were never checked are checked first, which takes a line on stderr.
+
+    Raises DsparkError for a name that is not known, not complete on this disk, or not what the hub recorded.
+    """
+    from dspark_local.store.resolve import Located, find_model
+
+    located = Located(weights_path(), None, "demo") if model is None else find_model(model, on_check=_say_check)
+    if draft is not None:
+        located = Located(located.path, find_model(draft, on_check=_say_check).path, located.name)
+    return located
+
+
+def _say_check(path: Path) -> None:
+    say_dim(f"checking {path.name} against its recorded hash")
 
 
 def say_dim(line: str) -> None:
@@ -42,5 +66,5 @@ def say_dim(line: str) -> None:
 
 
 def dim(text: str) -> str:
-    """`text` as a terminal shows it dim; unchanged when stderr is none."""
-    return f"\x1b[2m{text}\x1b[0m" if sys.stderr.isatty() else text
+    """`text` as a terminal shows it dim; unchanged when stderr is none or NO_COLOR is set."""
+    return f"\x1b[2m{text}\x1b[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else text

@@ -12,7 +12,7 @@ import typer
 
 from dspark_local.commands.answer_output import AnswerOutput
 from dspark_local.commands.interrupt import StopOnInterrupt
-from dspark_local.commands.loading import load_backend, say_dim
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, say_dim
 from dspark_local.commands.report import TraceFile, answer_object, summary
 from dspark_local.commands.sources import read_prompt, read_token_file
 from dspark_local.commands.stdout import write_stdout
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def run(
     prompt: Annotated[str | None, typer.Argument(help="The prompt. What is piped in is added to it.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="Model directory; the demo if left out.")] = None,
-    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if not the model's own.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help=MODEL_HELP)] = None,
+    draft: Annotated[str | None, typer.Option("--draft", help=DRAFT_HELP)] = None,
     tokens: Annotated[Path | None, typer.Option("--tokens", help="JSON list of prompt ids, instead of text.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without chat encoding.")] = False,
     system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,

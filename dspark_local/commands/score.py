@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dspark_local.commands.loading import load_backend
+from dspark_local.commands.loading import MODEL_HELP, load_backend
 from dspark_local.commands.sources import read_text_file, read_token_file
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.errors import UsageError
@@ -19,7 +19,7 @@ from dspark_local.errors import UsageError
 def score(
     file: Annotated[Path | None, typer.Argument(help="Text file; - is standard input.")] = None,
     tokens: Annotated[Path | None, typer.Option("--tokens", help="JSON list of ids, instead of a text file.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="Model directory; the demo if left out.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help=MODEL_HELP)] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspark_local.errors import ModelNotFoundError, UsageError
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, locate
+from dspark_local.errors import UsageError
 
 if TYPE_CHECKING:
     from dspark_local.backend import Backend, LoadProgress
@@ -18,10 +19,8 @@ DEFAULT_PORT = 8484
 
 
 def serve(
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Model directory; the bundled demo if left out.")
-    ] = None,
-    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if apart from the model's.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help=MODEL_HELP)] = None,
+    draft: Annotated[str | None, typer.Option("--draft", help=DRAFT_HELP)] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; other than loopback needs a key.")] = (
         "127.0.0.1"
     ),
@@ -69,26 +68,22 @@ def read_api_key(path: Path | None) -> str | None:
 
 
 def _native_loader(
-    model: Path | None, draft: Path | None, dtype: str, device: str, context: int | None
+    model: str | None, draft: str | None, dtype: str, device: str, context: int | None
 ) -> Callable[[Callable[[LoadProgress], None]], Backend]:
-    for folder in (model, draft):
-        if folder is not None and not folder.is_dir():
-            raise ModelNotFoundError(
-                f"There is no model directory {folder}.", hint="Check the path, or leave it out for the demo."
-            )
+    located = locate(model, draft)
 
     def load(progress: Callable[[LoadProgress], None]) -> Backend:
         # Imported in the worker thread, after the port is open: torch alone takes seconds.
         from dspark_local.native import NativeBackend
 
-        if model is not None:
-            directory = model
-        else:
-            from dspark_local.demo import weights_path
-
-            directory = weights_path()
         return NativeBackend.load(
-            directory, draft_dir=draft, dtype=dtype, device=device, context_length=context, progress=progress
+            located.path,
+            draft_dir=located.draft_path,
+            name=located.name,
+            dtype=dtype,
+            device=device,
+            context_length=context,
+            progress=progress,
         )
 
     return load

@@ -68,6 +68,7 @@ def test_ctrl_c_stops_at_once_keeps_what_was_said_and_shows_no_traceback(tmp_pat
     assert process.returncode == 130
     assert first == b"word "
     assert rest.endswith(b"\n")
+    assert errors.endswith(b"interrupted\n")
     assert b"Traceback" not in errors
 
 
