@@ -18,9 +18,15 @@ from typer.main import get_command
 from dspark_local import __version__
 from dspark_local.commands.bench import bench
 from dspark_local.commands.calibrate import calibrate
+from dspark_local.commands.doctor import doctor
+from dspark_local.commands.list_models import list_models
+from dspark_local.commands.path import path
+from dspark_local.commands.plan import plan
 from dspark_local.commands.pull import pull
+from dspark_local.commands.remove import remove
 from dspark_local.commands.run import run
 from dspark_local.commands.score import score
+from dspark_local.commands.verify import verify
 from dspark_local.errors import DsparkError
 from dspark_local.server.cli import serve
 
@@ -34,12 +40,21 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run)
-app.command("score")(score)
-app.command("calibrate")(calibrate)
-app.command("bench")(bench)
-app.command("serve")(serve)
-app.command("pull")(pull)
+for _name, _command in (
+    ("run", run),
+    ("serve", serve),
+    ("plan", plan),
+    ("pull", pull),
+    ("list", list_models),
+    ("verify", verify),
+    ("path", path),
+    ("rm", remove),
+    ("doctor", doctor),
+    ("score", score),
+    ("bench", bench),
+    ("calibrate", calibrate),
+):
+    app.command(_name)(_command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dspark_local.demo import weights_path
 
 if TYPE_CHECKING:
     from dspark_local.native import NativeBackend
+    from dspark_local.store.checking import Progress
     from dspark_local.store.resolve import Located
 
 MODEL_HELP = "Model: a name that `list` shows, owner/name, or a directory; the demo if left out."
@@ -43,21 +45,33 @@ def load_backend(
     )
 
 
-def locate(model: str | None, draft: str | None = None) -> Located:
-    """Where a model and its draft lie. Files that were never checked are checked first, which takes a line on stderr.
+def locate(model: str | None, draft: str | None = None, progress: Progress | None = None) -> Located:
+    """Where a model and its draft lie; the demo for None. Files that were never checked are hashed first.
 
-    Raises DsparkError for a name that is not known, not complete on this disk, or not what the hub recorded.
+    progress is told how far that is, a bar on stderr if it is None. Raises DsparkError for a name that is not known, or
+    a model that is not whole on this disk or not what the hub recorded.
     """
-    from dspark_local.store.resolve import Located, find_model
+    from dspark_local.commands.checking_progress import checking_progress
+    from dspark_local.commands.store_errors import readable_store
+    from dspark_local.store.resolve import Located, find_draft, find_model
 
-    located = Located(weights_path(), None, "demo") if model is None else find_model(model, on_check=_say_check)
-    if draft is not None:
-        located = Located(located.path, find_model(draft, on_check=_say_check).path, located.name)
-    return located
+    with readable_store(), nullcontext(progress) if progress is not None else checking_progress() as report:
+        located = Located(weights_path(), None, "demo") if model is None else find_model(model, report)
+        if draft is None:
+            return located
+        return replace(located, draft_path=find_draft(draft, report))
 
 
-def _say_check(path: Path) -> None:
-    say_dim(f"checking {path.name} against its recorded hash")
+def demand_present(model: str | None, draft: str | None = None) -> None:
+    """Find out in a moment whether `locate` can succeed: names and files, no hashes. Raises DsparkError as it would."""
+    from dspark_local.commands.store_errors import readable_store
+    from dspark_local.store.resolve import demand_whole
+
+    with readable_store():
+        if model is not None:
+            demand_whole(model)
+        if draft is not None:
+            demand_whole(draft, drafts=True)
 
 
 def say_dim(line: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, locate
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, demand_present, locate
 from dspark_local.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,12 +70,17 @@ def read_api_key(path: Path | None) -> str | None:
 def _native_loader(
     model: str | None, draft: str | None, dtype: str, device: str, context: int | None
 ) -> Callable[[Callable[[LoadProgress], None]], Backend]:
-    located = locate(model, draft)
+    demand_present(model, draft)
 
     def load(progress: Callable[[LoadProgress], None]) -> Backend:
         # Imported in the worker thread, after the port is open: torch alone takes seconds.
+        from dspark_local.backend import LoadProgress
         from dspark_local.native import NativeBackend
 
+        def report_check(file: str, done: int, total: int) -> None:
+            progress(LoadProgress(f"checking {file}", done, total))
+
+        located = locate(model, draft, report_check)
         return NativeBackend.load(
             located.path,
             draft_dir=located.draft_path,
