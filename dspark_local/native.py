@@ -21,16 +21,17 @@ from dspark_local.engine.scoring import score_tokens
 from dspark_local.engine.session_pool import SessionPool
 from dspark_local.engine.speculation import Speculation
 from dspark_local.engine.task import Step, Task, check_prompt
-from dspark_local.errors import CheckpointError, ModelNotFoundError, OutOfMemoryError, UsageError
+from dspark_local.errors import CheckpointError, OutOfMemoryError, UsageError
 from dspark_local.events import Event, Finished, FinishReason
+from dspark_local.model_errors import models_errors
+from dspark_local.opening import open_model
 from dspark_local.protocols.chat_encoding import encode_chat_segments
 from dspark_local.protocols.detokenize import IncrementalDetokenizer
 from dspark_local.protocols.output_parser import OutputParser
 from dspark_local.protocols.stop_strings import StopStrings
 from dspark_local.protocols.tokenizer import ChatTokenizer
 from dspark_local.request import ChatRequest, SamplingSettings, TokenRequest
-from dspark_models import CheckpointError as ModelCheckpointError
-from dspark_models import Drafter, NotAModelError, Target, load_drafter, load_target
+from dspark_models import Drafter, Target
 
 OnProgress = Callable[[LoadProgress], None]
 NO_DRAFT = "by copies from the text alone: the model's directory holds no draft"
@@ -78,26 +79,18 @@ class NativeBackend:
         Raises ModelNotFoundError, CheckpointError, OutOfMemoryError, and UsageError for a dtype that is not known.
         """
 
-        def tell(stage: str, done: int, total: int) -> None:
-            if progress is not None:
-                progress(LoadProgress(stage, done, total))
-
         draft_home = draft_dir or model_dir
-        with _users_errors():
-            try:
-                target = load_target(
-                    model_dir,
-                    dtype=dtype,
-                    device=device,
-                    context_length=context_length,
-                    max_sequences=max_sequences,
-                    progress=tell,
-                )
-            except ValueError as error:
-                raise UsageError(f"{error}.", hint="dtype is float32, bfloat16, float16 or auto.") from error
-            drafter = load_drafter(draft_home, target, max_sequences=max_sequences)
-        if drafter is None and draft_dir is not None:
-            raise CheckpointError(f"{draft_dir} holds no known draft.", hint="Leave --draft out to go without one.")
+        with _out_of_memory():
+            opened = open_model(
+                model_dir,
+                draft_dir,
+                dtype=dtype,
+                device=device,
+                context_length=context_length,
+                max_sequences=max_sequences,
+                progress=progress,
+            )
+        target, drafter = opened.target, opened.drafter
         is_demo = model_dir.resolve() == weights_path().resolve()
         temperature, top_p = _recommended_sampling(model_dir)
         info = ModelInfo(
@@ -147,7 +140,7 @@ class NativeBackend:
 
     def score(self, token_ids: Sequence[int]) -> list[float | None]:
         """See Backend."""
-        with _users_errors():
+        with models_errors(), _out_of_memory():
             session = self._pool.scratch()
             try:
                 return score_tokens(session, token_ids)
@@ -186,7 +179,7 @@ class NativeBackend:
     def _run(
         self, task: Task, request: ChatRequest | TokenRequest, answer: AnswerText, cancelled: Cancelled
     ) -> Iterator[Event]:
-        with _users_errors():
+        with models_errors(), _out_of_memory():
             settings = request.speculation
             costs = None
             if settings.mode in ("auto", "ahead"):
@@ -225,14 +218,10 @@ def _finished(done: Finished, answer: AnswerText) -> Finished:
 
 
 @contextmanager
-def _users_errors() -> Iterator[None]:
-    """What the models and torch raise, as errors that a user can act on."""
+def _out_of_memory() -> Iterator[None]:
+    """Memory that ran out after all, as an error that a user can act on."""
     try:
         yield
-    except NotAModelError as error:
-        raise ModelNotFoundError(error.message, hint=error.hint) from error
-    except ModelCheckpointError as error:
-        raise CheckpointError(error.message, hint=error.hint) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemoryError(
             f"Memory ran out: {str(error).splitlines()[0] if str(error) else 'no more could be allocated'}",

@@ -155,7 +155,10 @@ class _Draft:
             files.append(ManifestFile(place.name, place.stat().st_size, self._hashes[path]))
         index = self.folder / INDEX_NAME
         index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}, indent=1), encoding="utf-8")
-        files += [ManifestFile(made.name, made.stat().st_size, hash_file(made, "sha256")) for made in (config, index)]
+        for made in (config, index):
+            sha256 = hash_file(made, "sha256")
+            self._intake.verified.record(made, Digest("sha256", sha256))
+            files.append(ManifestFile(made.name, made.stat().st_size, sha256))
         listing = self._listing
         write_manifest(self.folder, Manifest(listing.repo, listing.revision, commit, "draft", tuple(files)))
         return self._nbytes

@@ -22,12 +22,12 @@ class Located:
     name: str
 
 
-def find_model(text: str, progress: Progress | None = None) -> Located:
+def find_model(text: str, progress: Progress | None = None, *, verify: bool = True) -> Located:
     """The directory of the model that --model names.
 
-    Files that were never checked are hashed first, which `progress` reports. Raises ModelNotFoundError when it is not
-    here or not whole, and IntegrityError for a file that is not what the hub recorded. The user's own directories are
-    taken as they are.
+    Files that were never checked are hashed first, which `progress` reports; without `verify` the answer comes at once,
+    and nothing may be loaded from it yet. Raises ModelNotFoundError when it is not here or not whole, and
+    IntegrityError for a file that is not what the hub recorded. The user's own directories are taken as they are.
     """
     reference = parse_reference(text)
     own = _without_the_store(reference)
@@ -35,14 +35,15 @@ def find_model(text: str, progress: Progress | None = None) -> Located:
         return own
     model = select(reference, text)
     _demand_whole(model)
-    _demand_verified(model, progress)
+    if verify:
+        _demand_verified(model, progress)
     return Located(model.path, model.draft if isinstance(model.draft, Path) else None, model.name)
 
 
-def find_draft(text: str, progress: Progress | None = None) -> Path:
+def find_draft(text: str, progress: Progress | None = None, *, verify: bool = True) -> Path:
     """The directory whose draft --draft names: a separate one, one fetched alone, or a model with one inside.
 
-    Raises ModelNotFoundError when there is none here, and IntegrityError.
+    progress and verify as for find_model. Raises ModelNotFoundError when there is none here, and IntegrityError.
     """
     reference = parse_reference(text)
     own = _without_the_store(reference)
@@ -54,7 +55,8 @@ def find_draft(text: str, progress: Progress | None = None) -> Path:
             f"{model.name} is here without a draft.", hint=f"{model.pull_command} fetches it, if there is one for it."
         )
     _demand_whole(model)
-    _demand_verified(model, progress)
+    if verify:
+        _demand_verified(model, progress)
     return model.draft if isinstance(model.draft, Path) else model.path
 
 

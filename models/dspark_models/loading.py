@@ -28,13 +28,15 @@ LOAD_OVERHEAD_BYTES = 512 * 2**20
 """Peak memory of loading and of one short pass stays under the files' size plus this: the interpreter, torch, caches
 of a short context, and the bounded cache of expanded matrices. Weights are mapped, never copied."""
 
-_VRAM_RESERVE_BYTES = 2 * 2**30
+VRAM_RESERVE_BYTES = 2 * 2**30
+"""Graphics memory that stays free when all experts come to lie there: caches, activations, torch itself."""
 
 Progress = Callable[[str, int, int], None]
 """(stage, bytes done, bytes in all)"""
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The device that auto, cpu, cuda or cuda:N names. CheckpointError for one that is not known or not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -62,8 +64,23 @@ def _check_numerics(config: DeepseekV4Config, numerics: Numerics) -> None:
         )
 
 
+def pick_context(config: DeepseekV4Config, asked: int | None) -> int:
+    """Tokens of context: what was asked for, else what the model allows, at most DEFAULT_CONTEXT.
+
+    CheckpointError for more than the model allows.
+    """
+    if asked is None:
+        return min(config.max_position_embeddings, DEFAULT_CONTEXT)
+    if not 1 <= asked <= config.max_position_embeddings:
+        raise CheckpointError(
+            f"A context of {asked:,} tokens was asked for, the model allows 1 to {config.max_position_embeddings:,}.",
+            hint="Choose another --context.",
+        )
+    return asked
+
+
 def load_target(
-    path: Path,
+    source: Path | Checkpoint,
     *,
     dtype: str = "auto",
     device: str = "auto",
@@ -72,25 +89,20 @@ def load_target(
     numerics: Numerics | None = None,
     progress: Progress | None = None,
 ) -> DeepseekV4Target:
-    """Open the target of a checkpoint directory.
+    """Open the target of a checkpoint, given as its directory or opened already.
 
     dtype is float32 (pure formulas), bfloat16, float16 or auto (the release's own roundings); `numerics` overrides
-    it switch by switch. context_length None takes what the model allows, at most DEFAULT_CONTEXT. Raises
+    it switch by switch. context_length is as for pick_context. Raises
     NotAModelError, CheckpointError, and ValueError for an unknown dtype.
     """
-    checkpoint = Checkpoint.open(path)
+    checkpoint = source if isinstance(source, Checkpoint) else Checkpoint.open(source)
     config = DeepseekV4Config.parse(checkpoint.config)
     own = {name: info for name, info in checkpoint.tensors.items() if not is_draft(name)}
     check_tensors(target_tensors(config), own)
-    place = _device(device)
+    place = pick_device(device)
     arithmetic = numerics if numerics is not None else Numerics.for_dtype(dtype, place)
     _check_numerics(config, arithmetic)
-    context = min(config.max_position_embeddings, DEFAULT_CONTEXT) if context_length is None else context_length
-    if not 1 <= context <= config.max_position_embeddings:
-        raise CheckpointError(
-            f"A context of {context:,} tokens was asked for, the model allows 1 to {config.max_position_embeddings:,}.",
-            hint="Choose another --context.",
-        )
+    context = pick_context(config, context_length)
     total = sum(info.nbytes for info in own.values())
     if progress is not None:
         progress("weights", 0, total)
@@ -112,17 +124,19 @@ def _fits_on_device(device: torch.device, nbytes: int) -> bool:
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return nbytes + _VRAM_RESERVE_BYTES <= free
+    return nbytes + VRAM_RESERVE_BYTES <= free
 
 
-def load_drafter(path: Path, target: DeepseekV4Target, *, max_sequences: int = 2) -> V4Drafter | MtpDrafter | None:
-    """Open the draft in a checkpoint directory, the target's own or a separate one; None if it holds none.
+def load_drafter(
+    source: Path | Checkpoint, target: DeepseekV4Target, *, max_sequences: int = 2
+) -> V4Drafter | MtpDrafter | None:
+    """Open the draft in a checkpoint, the target's own or a separate one; None if it holds none.
 
     The tensors tell the kind: DSpark, DFlash (DSpark without one head or both), or the preview's plain MTP module. The
     target taps what the last loaded draft reads. Raises NotAModelError and CheckpointError, also when the draft belongs
     to a target of other sizes.
     """
-    checkpoint = Checkpoint.open(path)
+    checkpoint = source if isinstance(source, Checkpoint) else Checkpoint.open(source)
     own = {name: info for name, info in checkpoint.tensors.items() if is_draft(name)}
     # Counting stages is safest: num_nextn_predict_layers says 1 while three are in the file.
     stages = len({name.split(".")[1] for name in own})
