@@ -11,11 +11,6 @@ from dspark_local.errors import OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
     from dspark_local.hardware.facts import Hardware
-    from dspark_local.plan.source import Resolver
-
-ask_hub: Resolver | None = None
-"""What tells of repositories that are neither in the catalog nor on this computer; None refuses them."""
-
 
 def plan(
     model: Annotated[str, typer.Argument(help="A catalog name, owner/repository, or a model directory.")],
@@ -39,10 +34,11 @@ def plan(
 
     Plans for this computer, or for the hardware that the options describe. Exits with 6 when it does not fit.
     """
+    from dspark_local.hub.peek import peek
     from dspark_local.plan.as_json import plan_object
     from dspark_local.plan.page import page
     from dspark_local.plan.plan import make_plan
-    from dspark_local.plan.source import ask_nobody, find_source
+    from dspark_local.plan.source import find_source
     from dspark_local.plan.suggestions import suggestions
     from dspark_local.plan.wish import Wish, wished_machine
     from dspark_local.sizes import parse_tokens
@@ -51,7 +47,7 @@ def plan(
     machine = wished_machine(wish, _probe)
     tokens = parse_tokens(context, "--context") if context is not None else None
     try:
-        source = find_source(model, dtype=dtype, on_card=machine.card is not None, resolver=ask_hub or ask_nobody)
+        source = find_source(model, dtype=dtype, on_card=machine.card is not None, resolver=peek)
     except ValueError as error:
         raise UsageError(f"{error}.", hint="dtype is float32, bfloat16, float16 or auto.") from error
     facts = source.facts if draft else source.facts.without_draft()

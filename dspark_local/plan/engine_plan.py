@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dspark_local.errors import OutOfMemoryError
-from dspark_local.hardware.facts import Hardware
 from dspark_local.sizes import format_gib, format_tokens
 
 if TYPE_CHECKING:
@@ -48,15 +47,17 @@ class EnginePlan:
 
 def plan_engine(
     checkpoint: Checkpoint,
-    hardware: Hardware,
     *,
+    available_bytes: int,
     context: int,
     sequences: int,
     device: str,
     numerics: Numerics,
     draft: Checkpoint | None = None,
 ) -> EnginePlan:
-    """Count before loading. device is cpu or cuda[:N]; `draft` is the checkpoint with the draft, None for none.
+    """Count before loading. device is cpu or cuda[:N], on which available_bytes can be allocated now.
+
+    `draft` is the checkpoint with the draft, which may be the same, None for none.
 
     Raises OutOfMemoryError, with a context that does work if one does, when what has to be allocated does not fit.
     """
@@ -65,7 +66,7 @@ def plan_engine(
     config = DeepseekV4Config.parse(checkpoint.config)
 
     def counted(tokens: int) -> EnginePlan:
-        return _count(checkpoint, config, hardware, tokens, sequences, device, numerics, draft)
+        return _count(checkpoint, config, available_bytes, tokens, sequences, device, numerics, draft)
 
     plan = counted(context)
     if plan.needed > plan.available:
@@ -76,7 +77,7 @@ def plan_engine(
 def _count(
     checkpoint: Checkpoint,
     config: DeepseekV4Config,
-    hardware: Hardware,
+    available_bytes: int,
     context: int,
     sequences: int,
     device: str,
@@ -84,7 +85,7 @@ def _count(
     draft: Checkpoint | None,
 ) -> EnginePlan:
     from dspark_models.deepseek_v4.footprint import cache_bytes, checkpoint_footprint, draft_cache_bytes, draft_kind
-    from dspark_models.loading import _VRAM_RESERVE_BYTES
+    from dspark_models.loading import VRAM_RESERVE_BYTES
 
     own, drafts = checkpoint_footprint(checkpoint, numerics), None
     held = cache_bytes(config, numerics, context=context, sequences=sequences)
@@ -96,20 +97,13 @@ def _count(
         held |= draft_cache_bytes(config, numerics, kind, sequences=sequences, stages=stages)
         total += drafts.draft
     if not device.startswith("cuda"):
-        return EnginePlan(device, held, total, 0, hardware.memory.available_bytes)
+        return EnginePlan(device, held, total, 0, available_bytes)
     dense = own.target - sum(layer.routed for layer in own.layers)
     held["weights"] = dense
     if drafts is not None:
         held["draft_weights"] = sum(stage.dense for stage in drafts.stages)
-    free = _card_free(hardware, device)
-    resident = own.target - dense if own.target + _VRAM_RESERVE_BYTES <= free else 0
-    return EnginePlan(device, held, total, resident, free)
-
-
-def _card_free(hardware: Hardware, device: str) -> int:
-    number = int(device.partition(":")[2] or 0)
-    cards = [gpu for gpu in hardware.gpus if gpu.vendor in ("nvidia", "amd")]
-    return cards[number].free_vram_bytes if number < len(cards) else 0
+    resident = own.target - dense if own.target + VRAM_RESERVE_BYTES <= available_bytes else 0
+    return EnginePlan(device, held, total, resident, available_bytes)
 
 
 def _longest_that_fits(counted: Callable[[int], EnginePlan], context: int) -> int | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dspark_local.catalog.reference import CatalogModel, HubModel, LocalModel, parse_reference
 from dspark_local.errors import CheckpointError, ModelNotFoundError
+from dspark_local.model_errors import models_errors
 from dspark_local.plan.decoder_facts import decoder_facts, with_separate_draft
 from dspark_local.plan.model_facts import ModelFacts
 from dspark_local.plan.v4_facts import checkpoint_facts, planned_numerics, v4_facts
@@ -45,22 +45,14 @@ class Source:
     is_here: bool
 
 
-def ask_nobody(repo: str, revision: str) -> Path | RemoteModel:
-    """A Resolver without a hub: what is not in the catalog has to be here first."""
-    raise ModelNotFoundError(
-        f"{repo} is not in the catalog, so its sizes are not known.",
-        hint=f"Fetch it first with dspark-local pull {repo}, then plan for its directory.",
-    )
-
-
-def find_source(text: str, *, dtype: str, on_card: bool, resolver: Resolver = ask_nobody) -> Source:
+def find_source(text: str, *, dtype: str, on_card: bool, resolver: Resolver) -> Source:
     """The model that `text` names, with its draft.
 
     dtype is the engine's --dtype. Raises ModelNotFoundError, CheckpointError, and ValueError for an unknown dtype.
     """
     numerics = planned_numerics(dtype, on_card=on_card)
     reference = parse_reference(text)
-    with _users_errors():
+    with models_errors():
         match reference:
             case LocalModel(path):
                 return _from_directory(path, numerics)
@@ -126,17 +118,3 @@ def _from_hub(name: str, found: Path | RemoteModel, numerics: Numerics) -> Sourc
     else:
         facts = decoder_facts(name, found.config, found.weight_bytes)
     return Source(facts, min(facts.max_context, PLANNED_CONTEXT), is_here=False)
-
-
-@contextmanager
-def _users_errors() -> Iterator[None]:
-    """What the models raise, as errors that a user can act on."""
-    from dspark_models.errors import CheckpointError as ModelCheckpointError
-    from dspark_models.errors import NotAModelError
-
-    try:
-        yield
-    except NotAModelError as error:
-        raise ModelNotFoundError(error.message, hint=error.hint) from error
-    except ModelCheckpointError as error:
-        raise CheckpointError(error.message, hint=error.hint) from error
