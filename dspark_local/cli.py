@@ -24,6 +24,7 @@ from dspark_local.commands.path import path
 from dspark_local.commands.plan import plan
 from dspark_local.commands.pull import pull
 from dspark_local.commands.remove import remove
+from dspark_local.commands.repack import repack
 from dspark_local.commands.run import run
 from dspark_local.commands.score import score
 from dspark_local.commands.verify import verify
@@ -49,6 +50,7 @@ for _name, _command in (
     ("verify", verify),
     ("path", path),
     ("rm", remove),
+    ("repack", repack),
     ("doctor", doctor),
     ("score", score),
     ("bench", bench),

@@ -38,13 +38,17 @@ _CONTINUE = "Run the same command again, it continues where it stopped."
 class RepackSource:
     """A directory to repack. `origin` identifies its exact content, by default its path; `name` is what it is called.
 
-    remove deletes one shard, by default the file itself.
+    remove deletes one file of the model, by default the file itself.
     """
 
     directory: Path
     name: str = ""
     origin: str = ""
     remove: Callable[[Path], None] | None = None
+
+    def remove_file(self, path: Path) -> None:
+        """Delete one file of the model."""
+        (self.remove or Path.unlink)(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,7 @@ def repack(
         plan = _plan(source, destination)
         if plan is None:
             tidy(destination)
-            return _result(
-                destination, 0, began, _remove_rest(source.directory, destination) if remove_source else False
-            )
+            return _result(destination, 0, began, _remove_rest(source, destination) if remove_source else False)
         if remove_source and source.remove is None:
             _refuse_links(source.directory, plan)
         repacker = Repacker(destination, plan)
@@ -104,13 +106,13 @@ def repack(
             if room.free < room.needed:
                 raise _too_little_room(destination, room, frees=remove_source)
             repacker.take_companions(_companions(source.directory))
-        remove = (source.remove or Path.unlink) if remove_source else None
+        remove = source.remove_file if remove_source else None
         for shard in plan.shards:
             path = source.directory / shard.name
             if path.exists() or not repacker.is_done(shard.name):
                 repacker.add_shard(path, on_bytes=on_bytes, remove=remove)
         repacker.finish()
-        is_gone = _remove_rest(source.directory, destination) if remove_source else False
+        is_gone = _remove_rest(source, destination) if remove_source else False
         return _result(destination, pending, began, is_gone)
 
 
@@ -177,15 +179,17 @@ def _room(repacker: Repacker, source: Path, destination: Path, *, frees: bool) -
     return RepackStart(total, total - pending, needed + _BOOKKEEPING_BYTES if pending else 0, free)
 
 
-def _remove_rest(directory: Path, destination: Path) -> bool:
+def _remove_rest(source: RepackSource, destination: Path) -> bool:
     """Delete what the new folder has too; True when the directory is gone. Files that are the user's own stay."""
+    directory = source.directory
     if not directory.is_dir():
         return True
-    (directory / _INDEX_NAME).unlink(missing_ok=True)
+    if (directory / _INDEX_NAME).exists():
+        source.remove_file(directory / _INDEX_NAME)
     for file in _companions(directory):
         copy = destination / file.name
         if copy.is_file() and copy.read_bytes() == file.read_bytes():
-            file.unlink()
+            source.remove_file(file)
     with contextlib.suppress(OSError):
         directory.rmdir()
     return not directory.exists()

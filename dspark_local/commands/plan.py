@@ -12,6 +12,7 @@ from dspark_local.errors import OutOfMemoryError, UsageError
 if TYPE_CHECKING:
     from dspark_local.hardware.facts import Hardware
 
+
 def plan(
     model: Annotated[str, typer.Argument(help="A catalog name, owner/repository, or a model directory.")],
     context: Annotated[str | None, typer.Option("--context", help="Tokens of context, such as 32k.")] = None,

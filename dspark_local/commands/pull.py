@@ -27,6 +27,10 @@ def pull(
     include: Annotated[
         list[str] | None, typer.Option("--include", help="Only weights like this, as *Q4_K_M*; may be repeated.")
     ] = None,
+    repack: Annotated[
+        bool, typer.Option("--repack", help="Keep it with every expert in one piece, for off-loading; shard by shard.")
+    ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Even if it does not fit this computer.")] = False,
     connections: Annotated[
         int, typer.Option("--connections", min=1, max=MAX_CONNECTIONS, help="Connections in all.")
     ] = 4,
@@ -37,15 +41,24 @@ def pull(
     Every file is checked against the hash that the hub recorded. HF_TOKEN or `hf auth login`, HF_HOME, HF_ENDPOINT and
     HF_HUB_OFFLINE work as for every program that uses the hub.
     """
+    from dspark_local.commands.pull_advice import with_advice
     from dspark_local.commands.pull_progress import make_view
     from dspark_local.hub.intake import Settings
     from dspark_local.hub.pulling import orders, pull
 
-    wanted = orders(name, revision=revision, draft_only=draft_only, with_draft=not no_draft, include=include or ())
+    wanted = orders(
+        name,
+        revision=revision,
+        draft_only=draft_only,
+        with_draft=not no_draft,
+        include=include or (),
+        repack=repack,
+    )
     start = time.monotonic()
     try:
         with _terminated_like_interrupted(), make_view(as_json=as_json) as view:
-            result = pull(wanted, Settings(view.take, connections=connections))
+            listener = view.take if draft_only else with_advice(view.take, name, insist=anyway)
+            result = pull(wanted, Settings(listener, connections=connections))
     except KeyboardInterrupt:
         typer.echo("stopped; run the same command to continue", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dspark_local.commands.checking_progress import checking_progress
 from dspark_local.commands.console import console, show_json
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.errors import UsageError
 from dspark_local.sizes import format_bytes
 
 if TYPE_CHECKING:
+    from dspark_local.catalog.reference import Reference
     from dspark_local.repacking import RepackResult, RepackSource, RepackStart
 
 _PIPE_STEP_PERCENT = 5
 
 
 def repack(
-    source: Annotated[Path, typer.Argument(help="Directory with config.json and safetensors shards.")],
+    source: Annotated[str, typer.Argument(help="A name that `list` shows, or a directory with safetensors shards.")],
     destination: Annotated[
-        Path | None, typer.Argument(help="New folder; SOURCE with -repacked at its end if left out.")
+        Path | None,
+        typer.Argument(help="New folder; beside a directory, or where `list` finds it, if left out."),
     ] = None,
     remove_source: Annotated[
         bool, typer.Option("--remove-source", help="Delete each source shard once its part is written and checked.")
@@ -34,16 +37,44 @@ def repack(
 
     The values stay the same, bit for bit. An interrupted repack continues with the same command.
     """
+    from dspark_local.catalog.reference import LocalModel, parse_reference
     from dspark_local.repacking import RepackSource
 
-    folder = source.resolve()
-    run_repack(
-        RepackSource(source),
-        destination or folder.with_name(f"{folder.name}-repacked"),
-        remove_source=remove_source,
-        yes=yes,
-        as_json=as_json,
-    )
+    reference = parse_reference(source)
+    if isinstance(reference, LocalModel):
+        folder = reference.path.resolve()
+        place = destination or folder.with_name(f"{folder.name}-repacked")
+        run_repack(RepackSource(reference.path), place, remove_source=remove_source, yes=yes, as_json=as_json)
+    else:
+        _repack_installed(reference, source, destination, remove_source=remove_source, yes=yes, as_json=as_json)
+
+
+def _repack_installed(
+    reference: Reference, text: str, destination: Path | None, *, remove_source: bool, yes: bool, as_json: bool
+) -> None:
+    """Repack a pulled model, by default into a folder that takes its name over."""
+    from dspark_local.commands.loading import say_dim
+    from dspark_local.commands.store_errors import readable_store
+    from dspark_local.hub.cache import RepoCache
+    from dspark_local.repacking import RepackSource
+    from dspark_local.store.locations import hub_cache_dir
+    from dspark_local.store.manifest import model_folder
+    from dspark_local.store.repacked import adopt_repacked
+    from dspark_local.store.resolve import demand_verified, select_to_repack
+
+    with readable_store():
+        model = select_to_repack(reference, text)
+        with checking_progress() as progress:
+            demand_verified(model, progress)
+        cache = RepoCache(hub_cache_dir(), model.repo)
+        source = RepackSource(model.path, model.repo, f"{model.repo}@{model.commit}", cache.drop)
+        folder = destination or model_folder(model.repo, model.commit, "repacked")
+        run_repack(source, folder, remove_source=remove_source, yes=yes, as_json=as_json)
+        if destination is None:
+            say_dim("reading the result once more, to record its hashes")
+            adopt_repacked(folder, repo=model.repo, revision=next(iter(model.revisions), "main"), commit=model.commit)
+        if remove_source and not model.path.exists():
+            cache.forget(model.commit)
 
 
 def run_repack(source: RepackSource, destination: Path, *, remove_source: bool, yes: bool, as_json: bool) -> None:

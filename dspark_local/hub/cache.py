@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dspark_local.hub.listing import HubFile
-
-PART_ENDING = ".dspark-part"
-JOURNAL_ENDING = ".dspark-journal"
+from dspark_local.paths import models_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,26 @@ class RepoCache:
                 os.replace(blob, pointer)
         return pointer
 
+    def drop(self, pointer: Path) -> None:
+        """Take a file out of its snapshot, with its content unless somebody else links to that. Raises OSError."""
+        content = Path(os.path.realpath(pointer))
+        pointer.unlink(missing_ok=True)
+        links = [*(self.folder / "snapshots").rglob("*"), *models_dir().glob("*/*")]
+        blobs = Path(os.path.realpath(self.folder / "blobs"))
+        if content.parent == blobs and not any(_leads_to(link, content) for link in links):
+            content.unlink(missing_ok=True)
+
+    def forget(self, commit: str) -> None:
+        """Take away the folders and refs of a snapshot that has become empty."""
+        folder = self.snapshot(commit)
+        if folder.is_dir():
+            for path in sorted((each for each in folder.rglob("*") if each.is_dir()), reverse=True):
+                path.rmdir()
+            folder.rmdir()
+        for ref in (self.folder / "refs").rglob("*"):
+            if ref.is_file() and ref.read_text(encoding="utf-8", errors="replace").strip() == commit:
+                ref.unlink()
+
     def set_ref(self, revision: str, commit: str) -> None:
         """Record what a branch or tag stands for. Raises OSError."""
         ref = self.folder / "refs" / revision
@@ -81,3 +99,7 @@ class RepoCache:
         with os.fdopen(descriptor, "w") as stream:
             stream.write(commit)
         os.replace(temporary, ref)
+
+
+def _leads_to(link: Path, content: Path) -> bool:
+    return link.is_symlink() and Path(os.path.realpath(link)) == content

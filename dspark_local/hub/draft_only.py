@@ -10,22 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from dspark_local.errors import CheckpointError, UsageError
 from dspark_local.hub.cache import RepoCache
-from dspark_local.hub.draft_layout import LENGTH_BYTES, Excerpt, cut, excerpt, header_length
-from dspark_local.hub.errors import too_many_failures
+from dspark_local.hub.draft_layout import LENGTH_BYTES, Excerpt, cut, excerpt
 from dspark_local.hub.events import Notice, Planned
 from dspark_local.hub.intake import Intake
 from dspark_local.hub.listing import HubFile, Listing
-from dspark_local.hub.patience import Patience
-from dspark_local.hub.ranged import Source, TryAgain, is_loopback, read_range
+from dspark_local.hub.ranged import Source, is_loopback
 from dspark_local.hub.selection import check_path
+from dspark_local.hub.shard_header import fetch_header
 from dspark_local.hub.wanted import Wanted
 from dspark_local.store.digests import Digest, hash_file
 from dspark_local.store.manifest import Manifest, ManifestFile, model_folder, read_manifest, write_manifest
@@ -33,7 +31,6 @@ from dspark_local.store.manifest import Manifest, ManifestFile, model_folder, re
 INDEX_NAME = "model.safetensors.index.json"
 CONFIG_NAME = "config.json"
 _DRAFT = "mtp."
-_T = TypeVar("_T")
 
 
 def pull_draft(intake: Intake, listing: Listing) -> tuple[Path, int]:
@@ -176,14 +173,10 @@ class _Draft:
         )
 
     def _header(self, file: HubFile) -> bytes:
-        source, patience = self._source(file, unverifiable=self._is_protected()), self._intake.settings.patience
-        name = f"The header of {file.path}"
-        first = _patiently(lambda: read_range(source, 0, LENGTH_BYTES, patience), name, patience)
-        end = LENGTH_BYTES + header_length(first, file.path)
-        if end > file.size:
-            raise CheckpointError(f"{file.path} on the hub is no safetensors file.")
-        self._intake.moved_bytes += end
-        return _patiently(lambda: read_range(source, LENGTH_BYTES, end, patience), name, patience)
+        source = self._source(file, unverifiable=self._is_protected())
+        header = fetch_header(source, self._intake.settings.patience)
+        self._intake.moved_bytes += LENGTH_BYTES + len(header)
+        return header
 
 
 def _is_draft(name: str) -> bool:
@@ -213,15 +206,3 @@ def _link(content: Path, link: Path) -> None:
             os.link(content, link)
         except OSError:
             shutil.copyfile(content, link)
-
-
-def _patiently(ask: Callable[[], _T], name: str, patience: Patience) -> _T:
-    fruitless = 0
-    while True:
-        try:
-            return ask()
-        except TryAgain as failure:
-            fruitless += 1
-            if fruitless >= patience.attempts:
-                raise too_many_failures(name, fruitless, failure.why, 0) from failure
-            time.sleep(patience.wait(fruitless, failure.asked))

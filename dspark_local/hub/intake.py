@@ -61,11 +61,13 @@ class Intake:
         self._arrived: dict[Path, list[Callable[[str], None]]] = {}
         self._settling = threading.Lock()
 
-    def add(self, listing: Listing, files: Iterable[HubFile]) -> int:
+    def add(self, listing: Listing, files: Iterable[HubFile], on_file: OnFile | None = None) -> int:
         """Want these files of a repository. Content that is there and not known to be right is hashed now.
 
-        Returns how many of their bytes are here, those of half finished files included. Raises OSError.
+        on_file is told of each instead of the settings' one. Returns how many of their bytes are here, those of half
+        finished files included. Raises OSError.
         """
+        on_file = on_file or self.settings.on_file
         cache = RepoCache(self.root, listing.repo)
         unknown: list[tuple[HubFile, Path]] = []
         here = 0
@@ -73,15 +75,26 @@ class Intake:
             place = cache.find(listing.commit, file)
             self._total += file.size
             if place is None:
-                here += self._want(cache, listing, file)
+                here += self._want(cache, listing, file, on_file)
             elif self.verified.holds(place, file.digest):
-                here += self._is_present(cache, listing, file)
+                here += self._is_present(cache, listing, file, on_file)
             else:
                 unknown.append((file, place))
         for file, place in unknown:
             is_right = self._check(file, place)
-            here += self._is_present(cache, listing, file) if is_right else self._want(cache, listing, file)
+            take = self._is_present if is_right else self._want
+            here += take(cache, listing, file, on_file)
         return here
+
+    def count_present(self, nbytes: int) -> None:
+        """Let bytes that earlier runs fetched, and that need no file of the cache any more, show in the progress."""
+        self._done += nbytes
+        self._total += nbytes
+        self.present_bytes += nbytes
+
+    def tell(self, *active: FileProgress) -> None:
+        """Show work between downloads, beside what is here so far."""
+        self.settings.listener(Progress(self._done, self._total, self.moved_bytes, active))
 
     def add_wanted(self, wanted: Wanted, arrived: Callable[[str], None]) -> None:
         """Want a file made of parts of another. arrived(sha256) is called when it is complete."""
@@ -93,7 +106,7 @@ class Intake:
         """Fetch. Raises what Fleet.run raises, and DiskFullError before the first byte."""
         queue, self._queue = list(self._queue.values()), {}
         if not queue:
-            self.settings.listener(Progress(self._done, self._total, self.moved_bytes, ()))
+            self.tell()
             return
         _refuse_offline(queue[0])
         kept = sum(wanted.kept_bytes() for wanted in queue)
@@ -118,13 +131,13 @@ class Intake:
             self.moved_bytes = fleet.moved
             self._done, self._total = fleet.shown, fleet.total
 
-    def _want(self, cache: RepoCache, listing: Listing, file: HubFile) -> int:
+    def _want(self, cache: RepoCache, listing: Listing, file: HubFile, on_file: OnFile | None) -> int:
         target = cache.blob(file)
 
         def arrived(_: str) -> None:
             pointer = cache.link(listing.commit, file)
-            if self.settings.on_file is not None:
-                self.settings.on_file(file.path, pointer)
+            if on_file is not None:
+                on_file(file.path, pointer)
 
         self._arrived.setdefault(target, []).append(arrived)
         if target in self._queue:
@@ -135,12 +148,12 @@ class Intake:
         wanted = self._queue[target] = Wanted(source, target, cache.lock(file), pieces, file.digest)
         return wanted.kept_bytes()
 
-    def _is_present(self, cache: RepoCache, listing: Listing, file: HubFile) -> int:
+    def _is_present(self, cache: RepoCache, listing: Listing, file: HubFile, on_file: OnFile | None) -> int:
         self._done += file.size
         self.present_bytes += file.size
         pointer = cache.link(listing.commit, file)
-        if self.settings.on_file is not None:
-            self.settings.on_file(file.path, pointer)
+        if on_file is not None:
+            on_file(file.path, pointer)
         return file.size
 
     def _check(self, file: HubFile, place: Path) -> bool:
@@ -150,8 +163,7 @@ class Intake:
         def on_bytes(count: int) -> None:
             nonlocal hashed
             hashed += count
-            active = (FileProgress(file.path, hashed, file.size, "checking what is there"),)
-            self.settings.listener(Progress(self._done, self._total, self.moved_bytes, active))
+            self.tell(FileProgress(file.path, hashed, file.size, "checking what is there"))
 
         if self.verified.check(place, file.digest, on_bytes):
             return True

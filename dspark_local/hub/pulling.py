@@ -20,19 +20,24 @@ from dspark_local.hub.remembered import recall, remember
 from dspark_local.hub.selection import matching, select
 from dspark_local.hub.space import out_of_room
 from dspark_local.store.locations import hub_cache_dir
+from dspark_local.store.manifest import model_folder
 
 Role = Literal["target", "draft"]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Files of one repository. takes None: every file that may be taken. only_draft: the draft's tensors alone."""
+    """Files of one repository. takes None: every file that may be taken.
+
+    only_draft: the draft's tensors alone. repack: into a folder with expert banks instead of the hub's cache.
+    """
 
     role: Role
     repo: str
     revision: str
     takes: Callable[[str], bool] | None = None
     only_draft: bool = False
+    repack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ def orders(
     draft_only: bool = False,
     with_draft: bool = True,
     include: Sequence[str] = (),
+    repack: bool = False,
 ) -> tuple[Order, ...]:
     """What has to be fetched for a name of the catalog or owner/repository[@revision].
 
@@ -70,13 +76,17 @@ def orders(
     """
     if draft_only and not with_draft:
         raise UsageError("--draft-only and --no-draft leave nothing to pull.", hint="Give one of the two.")
+    if draft_only and repack:
+        raise UsageError("A draft alone is not repacked.", hint="Leave --draft-only or --repack out.")
     model = parse_reference(reference)
     if isinstance(model, LocalModel):
         raise UsageError(f"{model.path} is a path on this computer, there is nothing to pull.")
     chosen = matching(include) if include else None
     if isinstance(model, CatalogModel):
-        return _orders_of_entry(model.entry, revision, draft_only, with_draft, chosen)
-    return (Order("draft" if draft_only else "target", model.repo, revision or model.revision, chosen, draft_only),)
+        wanted = _orders_of_entry(model.entry, revision, draft_only, with_draft, chosen)
+        return tuple(replace(order, repack=repack and order.role == "target") for order in wanted)
+    role: Role = "draft" if draft_only else "target"
+    return (Order(role, model.repo, revision or model.revision, chosen, draft_only, repack),)
 
 
 def _orders_of_entry(
@@ -131,14 +141,26 @@ def _pull(wanted: Sequence[Order], settings: Settings) -> PullResult:
         selection = select(listing, order.takes)
         for sentence in selection.refusals():
             settings.listener(Notice(sentence))
+        if order.repack or _is_repacked(listing):
+            from dspark_local.hub.repacked import pull_repacked  # torch: seconds
+
+            folder, nbytes = pull_repacked(intake, listing, selection.taken)
+            models.append(Pulled(order.role, order.repo, order.revision, listing.commit, folder, nbytes))
+            continue
         here = intake.add(listing, selection.taken)
         settings.listener(Planned(order.repo, listing.commit, len(selection.taken), selection.nbytes, here))
         folder = RepoCache(intake.root, order.repo).snapshot(listing.commit)
         models.append(Pulled(order.role, order.repo, order.revision, listing.commit, folder, selection.nbytes))
     intake.run()
     for order, listing in listed:
-        RepoCache(intake.root, order.repo).set_ref(order.revision, listing.commit)
+        if not _is_repacked(listing):
+            RepoCache(intake.root, order.repo).set_ref(order.revision, listing.commit)
     return PullResult(tuple(models), intake.moved_bytes, intake.present_bytes)
+
+
+def _is_repacked(listing: Listing) -> bool:
+    """Whether this commit lies here in a folder with expert banks, or is on its way there."""
+    return model_folder(listing.repo, listing.commit, "repacked").is_dir()
 
 
 def _list(order: Order, settings: Settings) -> Listing:

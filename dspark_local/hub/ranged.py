@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from dspark_local.errors import HubError, IntegrityError
-from dspark_local.hub.errors import reason, translate
+from dspark_local.hub.errors import reason, too_many_failures, translate
 from dspark_local.hub.listing import HubFile, Listing
 from dspark_local.hub.patience import Patience, asked_wait
 
 if TYPE_CHECKING:
     import httpx2
 
+_T = TypeVar("_T")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
@@ -185,3 +187,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def patiently(ask: Callable[[], _T], name: str, patience: Patience) -> _T:
+    """What `ask` returns, asked again while it raises TryAgain. In the end a HubError that calls it `name`."""
+    fruitless = 0
+    while True:
+        try:
+            return ask()
+        except TryAgain as failure:
+            fruitless += 1
+            if fruitless >= patience.attempts:
+                raise too_many_failures(name, fruitless, failure.why, 0) from failure
+            time.sleep(patience.wait(fruitless, failure.asked))

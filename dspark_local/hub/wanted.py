@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dspark_local.errors import IntegrityError
-from dspark_local.hub.cache import JOURNAL_ENDING, PART_ENDING
 from dspark_local.hub.part import Part, Piece, read_journal
 from dspark_local.hub.ranged import Source
 from dspark_local.store.digests import Digest
+from dspark_local.store.snapshots import JOURNAL_ENDING, PART_ENDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,16 @@ def page(plan: Plan, suggested: Sequence[Suggestion], *, is_here: bool) -> Itera
         yield Text(remark, style="dim")
 
 
+def summary(plan: Plan) -> str:
+    """The verdict with its reasons and the expected speed, in a few sentences without markup."""
+    words = VERDICT_WORDS[plan.verdict]
+    line = f"{words[0].upper()}{words[1:]}: {plan.facts.name} on {machine_title(plan.machine)}."
+    if plan.verdict == "does_not_fit":
+        return " ".join([line, *plan.reasons])
+    speed = plan.estimate.of("chat").speculated
+    return " ".join([line, *plan.reasons, f"About {speed:.2g} tokens/s of chat are to be expected.", ENGINE_NOTE])
+
+
 def machine_title(machine: Machine) -> str:
     """`RTX 4090 (24 GiB), 128 GiB of RAM`."""
     ram = f"{machine.ram_bytes / 2**30:.4g} GiB of RAM"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dspark_local.catalog.reference import CatalogModel, HubModel, LocalModel, Reference, parse_reference
-from dspark_local.errors import CheckpointError, IntegrityError, ModelNotFoundError
+from dspark_local.errors import CheckpointError, IntegrityError, ModelNotFoundError, UsageError
 from dspark_local.store.checking import Progress, check_files, unverified
 from dspark_local.store.installed import all_models
 from dspark_local.store.models import InstalledModel
@@ -36,7 +36,7 @@ def find_model(text: str, progress: Progress | None = None, *, verify: bool = Tr
     model = select(reference, text)
     _demand_whole(model)
     if verify:
-        _demand_verified(model, progress)
+        demand_verified(model, progress)
     return Located(model.path, model.draft if isinstance(model.draft, Path) else None, model.name)
 
 
@@ -56,7 +56,7 @@ def find_draft(text: str, progress: Progress | None = None, *, verify: bool = Tr
         )
     _demand_whole(model)
     if verify:
-        _demand_verified(model, progress)
+        demand_verified(model, progress)
     return model.draft if isinstance(model.draft, Path) else model.path
 
 
@@ -76,6 +76,25 @@ def select(reference: Reference, text: str, *, drafts: bool = False) -> Installe
         return model.state.kind == "incomplete", drafts and model.kind != "draft", model.kind != "repacked"
 
     return min(usable, key=rank)
+
+
+def select_to_repack(reference: Reference, text: str) -> InstalledModel:
+    """The copy in the hub's cache, whole or with shards that a repacking has taken already.
+
+    Raises ModelNotFoundError when there is none, UsageError when a repacked one is there.
+    """
+    models = candidates(reference)
+    cached = [model for model in models if model.kind == "hub cache" and model.role == "target"]
+    repacked = next((model for model in models if model.kind == "repacked"), None)
+    if repacked is not None and repacked.state.kind != "incomplete":
+        raise UsageError(f"{repacked.name} is repacked already, in {repacked.path}.", hint="Use it as it is.")
+    if not cached:
+        raise ModelNotFoundError(
+            f"{text} is not on this computer.", hint=f"dspark-local pull --repack {text} fetches it."
+        )
+    if repacked is None:
+        _demand_whole(cached[0])
+    return cached[0]
 
 
 def candidates(reference: Reference) -> list[InstalledModel]:
@@ -132,7 +151,8 @@ def _demand_whole(model: InstalledModel) -> None:
         )
 
 
-def _demand_verified(model: InstalledModel, progress: Progress | None) -> None:
+def demand_verified(model: InstalledModel, progress: Progress | None) -> None:
+    """Hash what was never checked. IntegrityError and CheckpointError for what may not be loaded."""
     verified = VerifiedFiles()
     try:
         report = check_files(unverified(model.files, verified), verified, progress)

@@ -6,7 +6,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 CHUNK_BYTES = 8 * 2**20
 
@@ -68,8 +71,13 @@ def copy_file(source: Path, path: Path) -> None:
     place(temporary, path)
 
 
-def hash_spans(file: BinaryIO, spans: Iterable[tuple[int, int]], on_bytes: OnBytes = ignore_bytes) -> str:
-    """SHA-256 of (offset, nbytes) of a file, one after the other. EOFError when the file ends before."""
+def hash_spans(
+    file: BinaryIO, spans: Iterable[tuple[int, int]], on_bytes: OnBytes = ignore_bytes, also: _Hash | None = None
+) -> str:
+    """SHA-256 of (offset, nbytes) of a file, one after the other. EOFError when the file ends before.
+
+    `also` is fed the same bytes.
+    """
     digest = hashlib.sha256()
     for offset, nbytes in spans:
         file.seek(offset)
@@ -78,6 +86,8 @@ def hash_spans(file: BinaryIO, spans: Iterable[tuple[int, int]], on_bytes: OnByt
             if not chunk:
                 raise EOFError(f"the file ends {nbytes:,} bytes early")
             digest.update(chunk)
+            if also is not None:
+                also.update(chunk)
             on_bytes(len(chunk))
             nbytes -= len(chunk)
     return digest.hexdigest()
