@@ -43,9 +43,12 @@ def _to_stderr(line: str) -> None:
 @app.command()
 def chat(
     model: Annotated[
-        Path | None, typer.Option("--model", help="Model directory; the bundled demo if left out.")
+        str | None,
+        typer.Option("--model", help="A name that `dspark-local list` shows, or a directory; else the demo."),
     ] = None,
-    draft: Annotated[Path | None, typer.Option("--draft", help="Draft directory, if apart from the model's.")] = None,
+    draft: Annotated[
+        str | None, typer.Option("--draft", help="Draft, named like a model, if it is not the model's own.")
+    ] = None,
     connect: Annotated[
         str | None, typer.Option("--connect", help="Use this OpenAI-compatible server; its key from DSPARK_API_KEY.")
     ] = None,
@@ -76,16 +79,22 @@ def chat(
             "--connect uses a server that is already running.",
             hint="Leave out --model, --draft, --context and --keep-warm, or leave out --connect.",
         )
-    folders = [_model_directory(folder) for folder in (model, draft)]
+    named = [_checked(text) for text in (model, draft)]
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("dspark-chat needs a terminal.", hint="In scripts and pipes use: dspark-local run")
-    _run(_link(folders[0], folders[1], context, connect, keep_warm), think, temperature)
+    _run(_link(named[0], named[1], context, connect, keep_warm), think, temperature)
 
 
-def _model_directory(folder: Path | None) -> Path | None:
-    """The absolute folder, checked before the screen opens. Raises ModelNotFoundError."""
-    if folder is None:
+def _checked(text: str | None) -> str | None:
+    """A folder as its absolute path, checked before the screen opens; a name as it is, which the engine knows.
+
+    Raises ModelNotFoundError.
+    """
+    if text is None:
         return None
+    folder = Path(text).expanduser()
+    if not folder.exists() and not text.startswith((".", "~", os.sep)):
+        return text
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ModelNotFoundError(f"The model directory {folder} {what}.", hint="Check the path.")
@@ -93,11 +102,11 @@ def _model_directory(folder: Path | None) -> Path | None:
         raise ModelNotFoundError(
             f"{folder} holds no model: it has no config.json.", hint="Give the directory of the checkpoint itself."
         )
-    return folder.resolve()
+    return str(folder.resolve())
 
 
 def _link(
-    model: Path | None, draft: Path | None, context: int | None, connect: str | None, keep_warm: bool
+    model: str | None, draft: str | None, context: int | None, connect: str | None, keep_warm: bool
 ) -> EngineLink:
     from dspark_tui.engine_link import LocalEngine, RemoteEngine
     from dspark_tui.launcher import EngineOptions

@@ -33,8 +33,8 @@ _ADDRESS = re.compile(r"^Listening on (http://\S+)$")
 class EngineOptions:
     """What the engine is started with; None leaves the engine's default, the bundled demo for the model."""
 
-    model: Path | None = None
-    draft: Path | None = None
+    model: str | None = None
+    draft: str | None = None
     context: int | None = None
 
     def arguments(self) -> list[str]:
