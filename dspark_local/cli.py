@@ -28,7 +28,7 @@ from dspark_local.commands.repack import repack
 from dspark_local.commands.run import run
 from dspark_local.commands.score import score
 from dspark_local.commands.verify import verify
-from dspark_local.errors import DsparkError
+from dspark_local.errors import DsparkError, StoppedError
 from dspark_local.server.cli import serve
 
 INTERRUPTED = 130
@@ -111,7 +111,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _report(error: DsparkError, *, as_json: bool) -> None:
-    _to_stderr(f"error: {error.message}")
+    _to_stderr(error.message if isinstance(error, StoppedError) else f"error: {error.message}")
     if error.hint:
         _to_stderr(f"hint: {error.hint}")
     if as_json:

@@ -11,6 +11,7 @@ DsparkError               base; has .hint (the next step), .exit_code and .code 
 ├── DiskFullError         there is no room for what has to be written
 ├── MissingDependencyError    an optional package or tool is absent
 ├── OutOfMemoryError      a plan or an allocation does not fit
+├── StoppedError          Ctrl-C ended work that the same command continues
 └── EngineUnavailableError    the engine process cannot be started, reached or has died
 
 Nothing here imports more than the standard library.
@@ -110,6 +111,16 @@ class OutOfMemoryError(DsparkError):
 
     exit_code = 6
     code = "out_of_memory"
+
+
+class StoppedError(DsparkError):
+    """The user stopped work that the same command continues. No failure, so it is told without the word error."""
+
+    exit_code = 130
+    code = "stopped"
+
+    def __init__(self) -> None:
+        super().__init__("stopped; run the same command to continue")
 
 
 class EngineUnavailableError(DsparkError):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dspark_local.errors import StoppedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dspark_local.hub.pulling import PullResult
 
-INTERRUPTED = 130
 MAX_CONNECTIONS = 16
 
 
@@ -60,8 +61,7 @@ def pull(
             listener = view.take if draft_only else with_advice(view.take, name, insist=anyway)
             result = pull(wanted, Settings(listener, connections=connections))
     except KeyboardInterrupt:
-        typer.echo("stopped; run the same command to continue", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise StoppedError from None
     _report(name, result, time.monotonic() - start, as_json=as_json)
 
 

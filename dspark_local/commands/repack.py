@@ -11,7 +11,7 @@ import typer
 from dspark_local.commands.checking_progress import checking_progress
 from dspark_local.commands.console import console, show_json
 from dspark_local.commands.stdout import write_stdout
-from dspark_local.errors import UsageError
+from dspark_local.errors import StoppedError, UsageError
 from dspark_local.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def run_repack(source: RepackSource, destination: Path, *, remove_source: bool, 
             source, destination, remove_source=remove_source, on_start=display.start, on_bytes=display.advance
         )
     except KeyboardInterrupt:
-        display.close()
-        print("stopped; run the same command to continue", file=sys.stderr, flush=True)
-        raise
+        raise StoppedError from None
     finally:
         display.close()
     if as_json:

@@ -22,7 +22,14 @@ KILLS = 10
 def _start(hub: StandInHub, root: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dspark_local", "pull", "owner/model", *options]
     with log.open("wb") as stream:
-        return subprocess.Popen(command, env=environment(hub, root), stdout=stream, stderr=subprocess.STDOUT)
+        # A test run in a shell's background ignores SIGINT, and would hand that down.
+        return subprocess.Popen(
+            command,
+            env=environment(hub, root),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
 
 
 def _events(log: Path) -> list[dict[str, Any]]:

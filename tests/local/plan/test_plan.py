@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from dspark_local.hub.peek import peek
 from dspark_local.plan.machine import GIB, Machine
 from dspark_local.plan.placement import place
 from dspark_local.plan.plan import make_plan
@@ -33,7 +34,7 @@ def test_the_plan_of_the_demo_holds_what_the_loaded_demo_holds() -> None:
     from dspark_local.demo import weights_path
     from dspark_models import load_drafter, load_target
 
-    source = find_source("demo", dtype="auto", on_card=False)
+    source = find_source("demo", dtype="auto", on_card=False, resolver=peek)
     placement = place(source.facts, machine(ram=16, ram_rate=40), source.context)
     target = load_target(weights_path(), device="cpu")
     drafter = load_drafter(weights_path(), target)
