@@ -158,3 +158,22 @@ def test_a_manifest_names_every_file_of_the_repacked_folder(setting: Setting, so
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {file.path for file in manifest.files} == names - {"dspark-model.json"}
     assert (manifest.repo, manifest.revision, manifest.kind) == ("owner/model", "main", "repacked")
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_pulled_model_is_repacked_by_its_name_and_found_there_from_then_on(
+    setting: Setting, checkpoint: Checkpoint, source: Path, remove: bool
+) -> None:
+    from dspark_local.commands.repack import repack
+
+    cached = setting.pull().models[0].folder
+    repack("owner/model", None, remove_source=remove, yes=True, as_json=True)
+    folder = find_model("owner/model").path
+    assert Opened.open(folder).bank is not None
+    states = {model.kind: str(model.state) for model in all_models()}
+    assert states["repacked"] == "complete and verified"
+    assert cached.exists() is not remove
+    assert ("hub cache" in states) is not remove
+    assert setting.pull().moved_bytes == 0
+    with pytest.raises(UsageError, match="already"):
+        repack("owner/model", None, remove_source=False, yes=True, as_json=True)

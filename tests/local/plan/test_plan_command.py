@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from dspark_local.commands.plan import plan
-from dspark_local.errors import CheckpointError, ModelNotFoundError, UsageError
+from dspark_local.errors import CheckpointError, HubError, ModelNotFoundError, UsageError
 from tests.models import configs
 from tests.models.checkpoints import random_checkpoint
 
@@ -138,7 +138,7 @@ def test_a_repository_in_the_hubs_cache_is_planned_like_a_directory(
 def test_mistakes_are_refused_as_what_they_are(tmp_path: Path) -> None:
     for arguments, error, words in (
         (["deepseek-v4-flsh"], ModelNotFoundError, "deepseek-v4-flsh"),
-        (["somebody/something"], ModelNotFoundError, "dspark-local pull"),
+        (["somebody/something"], HubError, "cannot be reached"),
         ([str(tmp_path)], ModelNotFoundError, "config.json"),
         (["qwen3-8b-gguf"], CheckpointError, "GGUF"),
         (["deepseek-v4-flash", "--context", "2M"], UsageError, "2,097,152"),
