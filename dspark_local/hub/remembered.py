@@ -12,7 +12,10 @@ from dspark_local.store.digests import Digest
 
 
 def remember(listing: Listing) -> None:
-    """Keep it. A disk that refuses costs only the offline answer."""
+    """Keep it, by its revision and by its commit. A disk that refuses costs only the offline answer.
+
+    A commit never changes, a branch does, and a pull that was cut short has not yet recorded what its branch stood for.
+    """
     content = {
         "repo": listing.repo,
         "revision": listing.revision,
@@ -20,9 +23,10 @@ def remember(listing: Listing) -> None:
         "files": [[f.path, f.size, f.digest.kind, f.digest.value, f.is_lfs] for f in listing.files],
     }
     with contextlib.suppress(OSError):
-        file = _file(listing.repo, listing.revision)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        paths.write_atomically(file, json.dumps(content))
+        for revision in {listing.revision, listing.commit}:
+            file = _file(listing.repo, revision)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            paths.write_atomically(file, json.dumps(content))
 
 
 def recall(repo: str, revision: str) -> Listing | None:

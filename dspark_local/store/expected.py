@@ -66,10 +66,9 @@ def _listing(snapshot: Snapshot) -> Listing | None:
     from dspark_local.hub.listing import HubFile, Listing
     from dspark_local.hub.remembered import recall
 
-    for revision in (*snapshot.refs, snapshot.commit):
-        listing = recall(snapshot.repo, revision)
-        if listing is not None and listing.commit == snapshot.commit:
-            return listing
+    listing = recall(snapshot.repo, snapshot.commit)
+    if listing is not None:
+        return listing
 
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError

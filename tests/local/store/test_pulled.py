@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from dspark_local.catalog.reference import parse_reference
+from dspark_local.errors import HubError, ModelNotFoundError
 from dspark_local.hub.events import Event
 from dspark_local.hub.intake import Settings
+from dspark_local.hub.patience import Patience
 from dspark_local.hub.pulling import orders, pull
 from dspark_local.store.installed import all_models, installed
 from dspark_local.store.removal import execute, plan_removal
 from dspark_local.store.resolve import find_draft, find_model, to_remove
-from tests.local.hub.stand_in_hub import COMMIT, StandInHub
+from tests.local.hub.stand_in_hub import COMMIT, Faults, StandInHub
 from tests.local.store.caches import FLASH, bytes_in, model_files, weights
 
 
@@ -77,3 +79,22 @@ def test_a_draft_pulled_alone_is_one_item_and_goes_without_a_trace(hub_cache: Pa
     assert freed == before - bytes_in(hub_cache)
     assert not draft.path.exists()
     assert installed() == []
+
+
+def test_a_pull_cut_short_before_the_index_came_is_incomplete(hub_cache: Path, source: Path) -> None:
+    (source / "a-first-shard.safetensors").write_bytes(weights("embed.weight", value=1, size=10))
+    with StandInHub() as hub:
+        hub.add("owner/model", source)
+        hub.faults = {path: Faults(cut_after=0) for path in ("model.safetensors.index.json", "tokenizer.json")}
+        hub.faults |= {f"model-0000{number}-of-00002.safetensors": Faults(cut_after=0) for number in (1, 2)}
+        patience = Patience(attempts=1, first_wait=0.01)
+        with pytest.raises(HubError):
+            pull(
+                orders("owner/model"),
+                Settings([].append, endpoint=hub.endpoint, connections=1, patience=patience),
+            )
+    (model,) = installed(everything=True)
+    assert {file.name for file in model.files} >= {"config.json", "a-first-shard.safetensors"}
+    assert model.state.kind == "incomplete"
+    with pytest.raises(ModelNotFoundError, match="not whole"):
+        find_model("owner/model")
