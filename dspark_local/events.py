@@ -1,6 +1,7 @@
 """What an engine answers while it works. Plain data, standard library only.
 
-Order within one request: PrefillProgress* (TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone)* Finished.
+Order within one request:
+PrefillProgress* (TokenLogprobs | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone)* Finished.
 An engine that fails raises instead of yielding Finished.
 """
 
@@ -29,6 +30,22 @@ class TextDelta:
     """Text to append to the answer or to the reasoning; whole characters, never markup."""
 
     text: str
+    channel: Channel = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """How likely a token was that the answer now has; it comes before the TextDelta that contains the token's text.
+
+    Natural logarithms of the model's own distribution: the softmax of its logits as they are, before bias, penalties,
+    grammar, temperature and filters. top lists the most likely tokens, best first, as (id, bytes, logprob), as many as
+    were asked for. Bytes of one token may be part of a character. End tokens and tool calls have none.
+    """
+
+    token_id: int
+    text_bytes: bytes
+    logprob: float
+    top: tuple[tuple[int, bytes, float], ...] = ()
     channel: Channel = "content"
 
 
@@ -133,4 +150,4 @@ class Finished:
     stats: GenerationStats = field(default_factory=GenerationStats)
 
 
-Event = PrefillProgress | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone | Finished
+Event = PrefillProgress | TokenLogprobs | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone | Finished

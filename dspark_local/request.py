@@ -12,13 +12,17 @@ Role = Literal["system", "developer", "user", "assistant", "tool", "latest_remin
 ThinkingMode = Literal["chat", "thinking"]
 SpeculationMode = Literal["off", "static", "threshold", "auto", "ahead"]
 
+MOST_TOP_LOGPROBS = 20
+MOST_LOGIT_BIAS = 100.0
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
     """How one token is chosen from the target's logits.
 
     temperature 0 is greedy. top_k 0, top_p 1, min_p 0 and the neutral penalties switch a step off. seed None draws
-    one. stop strings are cut from the output.
+    one. stop strings are cut from the output. logit_bias adds to the logits of token ids, from -100 to 100: at the ends
+    it bans a token or makes it the only one.
     """
 
     temperature: float = 1.0
@@ -32,6 +36,7 @@ class SamplingSettings:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         checks = (
@@ -54,6 +59,11 @@ class SamplingSettings:
             raise UsageError(f"max_tokens is {self.max_tokens}, it must be 1 or more.")
         if any(not text for text in self.stop):
             raise UsageError("A stop string is empty.", hint="Leave it out.")
+        for token, bias in self.logit_bias.items():
+            if token < 0:
+                raise UsageError(f"logit_bias names token {token}; ids begin at 0.")
+            if not -MOST_LOGIT_BIAS <= bias <= MOST_LOGIT_BIAS:
+                raise UsageError(f"logit_bias of token {token} is {bias}, it must be from -100 to 100.")
 
     @property
     def is_greedy(self) -> bool:
@@ -120,10 +130,38 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """What the answer must parse as. json_object: any JSON object. json_schema: JSON that `schema` accepts."""
+
+    kind: Literal["json_object", "json_schema"]
+    schema: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.schema is None) != (self.kind == "json_object"):
+            raise UsageError(
+                f"An output format of kind {self.kind} {'lacks its' if self.schema is None else 'has a'} schema.",
+                hint="Give a schema with json_schema, and none with json_object.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """The one tool that the answer must call."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "none", "required"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A conversation to be continued by one assistant message.
 
-    conversation_id names the cached prefix that may be reused; it never changes the output.
+    conversation_id names the cached prefix that may be reused; it never changes the output. top_logprobs asks for the
+    log-probability of every token of the answer and of as many most likely ones, 0 to 20; None asks for none.
+    output_format holds for the answer, not for the reasoning before it; an answer that calls a tool is free of it.
+    tool_choice: none forbids calls, required and a NamedTool force one.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -133,13 +171,40 @@ class ChatRequest:
     reasoning_effort: Literal["high", "max"] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     conversation_id: str | None = None
+    top_logprobs: int | None = None
+    output_format: OutputFormat | None = None
+    tool_choice: ToolChoice = "auto"
+
+    def __post_init__(self) -> None:
+        _check_top_logprobs(self.top_logprobs)
+        names = [tool.get("function", {}).get("name") for tool in self.tools]
+        if isinstance(self.tool_choice, NamedTool) and self.tool_choice.name not in names:
+            raise UsageError(
+                f"tool_choice names the tool {self.tool_choice.name!r}, which is not among the {len(names)} given.",
+                hint="Name one of `tools`.",
+            )
+        if self.tool_choice == "required" and not names:
+            raise UsageError("tool_choice is required, but no tools are given.", hint="Give `tools`.")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """Token ids to be continued as they are, without any chat encoding."""
+    """Token ids to be continued as they are, without any chat encoding.
+
+    top_logprobs and output_format as in ChatRequest.
+    """
 
     prompt_ids: tuple[int, ...]
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     speculation: SpeculationSettings = field(default_factory=SpeculationSettings)
     conversation_id: str | None = None
+    top_logprobs: int | None = None
+    output_format: OutputFormat | None = None
+
+    def __post_init__(self) -> None:
+        _check_top_logprobs(self.top_logprobs)
+
+
+def _check_top_logprobs(count: int | None) -> None:
+    if count is not None and not 0 <= count <= MOST_TOP_LOGPROBS:
+        raise UsageError(f"top_logprobs is {count}, it must be from 0 to {MOST_TOP_LOGPROBS}.")
