@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 Loader = Callable[[Callable[[LoadProgress], None]], Backend]
 """Loads a backend and reports progress on the way. Raises DsparkError."""
+
+Observer = Callable[["Job", Event | DsparkError | None], None]
+"""Told of each job: None when it is queued, then everything delivered to it, before its reader gets it. Must be quick."""
 
 WorkerState = Literal["loading", "ready", "failed", "stopped"]
 
@@ -45,6 +48,7 @@ class Job:
 
     request: ChatRequest
     loop: asyncio.AbstractEventLoop
+    observers: Sequence[Observer] = ()
     arrivals: asyncio.Queue[Event | DsparkError] = field(default_factory=asyncio.Queue)
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -58,6 +62,8 @@ class Job:
 
     def deliver(self, item: Event | DsparkError) -> None:
         """Hand an item to the event loop; called by the engine thread."""
+        for observe in self.observers:
+            observe(self, item)
         try:
             self.loop.call_soon_threadsafe(self.arrivals.put_nowait, item)
         except RuntimeError:  # the loop has closed: nobody is left to read
@@ -95,6 +101,7 @@ class EngineWorker:
         self.progress = LoadProgress("starting", 0, 0)
         self.info: ModelInfo | None = None
         self.failure: DsparkError | None = None
+        self.observers: list[Observer] = []
 
     def start(self) -> None:
         """Begin loading."""
@@ -106,7 +113,7 @@ class EngineWorker:
         Raises ModelLoadingError, QueueFullError, or the error that loading ended with.
         """
         self.ready_info()
-        job = Job(request, asyncio.get_running_loop())
+        job = Job(request, asyncio.get_running_loop(), self.observers)
         with self._changed:
             while self._waiting and self._waiting[0].is_cancelled():
                 self._waiting.popleft()
@@ -116,6 +123,8 @@ class EngineWorker:
                     f"{waiting} requests are already waiting, which is all the queue holds.",
                     hint="Try again in a moment.",
                 )
+            for observe in self.observers:
+                observe(job, None)
             self._waiting.append(job)
             self._changed.notify()
         return job
