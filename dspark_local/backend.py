@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from dspark_local.errors import DsparkError
 from dspark_local.events import Event
 from dspark_local.request import ChatRequest, TokenRequest
 
@@ -42,7 +43,7 @@ class LoadProgress:
 
 
 class Backend(Protocol):
-    """A loaded model that continues conversations. One request at a time; close() frees everything."""
+    """A loaded model that continues conversations; close() frees everything. All calls come from one thread."""
 
     info: ModelInfo
 
@@ -68,4 +69,28 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free caches and weights."""
+        ...
+
+
+@runtime_checkable
+class BatchingBackend(Backend, Protocol):
+    """A backend that answers several requests in shared passes; they come and go between steps.
+
+    slots is how many it takes at once.
+    """
+
+    slots: int
+
+    def begin(self, request: ChatRequest | TokenRequest, cancelled: Cancelled) -> int:
+        """Take a request in and return the number that its events will have; `cancelled` is asked once a step.
+
+        Raises DsparkError for a request that cannot be answered, and RuntimeError when all slots are taken.
+        """
+        ...
+
+    def step(self) -> Iterator[tuple[int, Event | DsparkError]]:
+        """Advance every answer by one pass; to be read to its end. Finished or an error is a number's last item.
+
+        What one request does wrong ends it alone. An exception from here ended all of them.
+        """
         ...

@@ -194,6 +194,7 @@ class EngineWorker:
             except DsparkError as error:
                 self._deliver(job, error)
             except Exception as error:  # one failed request must not end the engine; the client is told
+                log.exception("A request failed")
                 self._deliver(job, _failure(error))
             else:
                 with self._changed:
@@ -216,6 +217,7 @@ class EngineWorker:
                         del self._running[number]
                 self._deliver(job, item)
         except Exception as error:
+            log.exception("A step failed, and with it all requests under way")
             failure = _failure(error)
             with self._changed:
                 lost, self._running = list(self._running.values()), {}
@@ -243,6 +245,5 @@ def _shutting_down() -> EngineUnavailableError:
 
 
 def _failure(error: Exception) -> DsparkError:
-    log.error("A request failed", exc_info=error)
     message = f"The engine failed while answering: {type(error).__name__}: {error}"
     return DsparkError(message, hint="The server's log has the details.")
