@@ -24,8 +24,10 @@ class OneAtATime:
         """See BatchingBackend."""
         if self._events is not None:
             raise RuntimeError("the one slot is taken")
-        answer = self._backend.complete if isinstance(request, TokenRequest) else self._backend.chat
-        self._events = iter(answer(request, cancelled))  # type: ignore[operator]
+        if isinstance(request, TokenRequest):
+            self._events = iter(self._backend.complete(request, cancelled))
+        else:
+            self._events = iter(self._backend.chat(request, cancelled))
         self._number += 1
         return self._number
 

@@ -30,8 +30,8 @@ Loader = Callable[[Callable[[LoadProgress], None]], Backend]
 
 WorkerState = Literal["loading", "ready", "failed", "stopped"]
 
-Observer = Callable[[Job, Event | DsparkError], None]
-"""Shown every item that a job is given, in the engine thread; must be quick and must not raise."""
+Observer = Callable[[Job, Event | DsparkError | None], None]
+"""Told of each job: None when it is queued, then everything delivered to it, before its reader gets it. Must be quick."""
 
 _Result = TypeVar("_Result")
 
@@ -39,7 +39,7 @@ _Result = TypeVar("_Result")
 class EngineWorker:
     """Loads with `loader` in its own thread and holds at most `queue_size` waiting requests, first come first served.
 
-    on_failure is called in that thread when loading fails. Observers may be added to `observers` before start.
+    on_failure is called in that thread when loading fails. `observers` may be added to before start.
     """
 
     def __init__(
@@ -94,6 +94,8 @@ class EngineWorker:
                     f"{waiting} requests are already waiting, which is all the queue holds.",
                     hint="Try again in a moment.",
                 )
+            for observe in self.observers:
+                observe(job, None)
             self._waiting.append(job)
             self._changed.notify()
         return job
