@@ -1,19 +1,16 @@
-"""What travels between server and client: the OpenAI chat schema, plus one extension object named `dspark`.
+"""What a client reads: the OpenAI schemas of streamed chats, models and errors, plus one extension object, `dspark`.
 
-Standard clients ignore the extension; ours reads it. Unknown request fields are ignored, known ones are checked.
+Standard clients ignore the extension; ours reads it. What only the server reads or writes is in server/schemas.
 Knows pydantic and the words of events: neither the engine nor HTTP.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from dspark_local.events import DraftSource, SpeculationPhase
-
-MAX_MESSAGES = 4096
-MAX_STOP_STRINGS = 16
 
 WireFinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -22,91 +19,6 @@ class WireModel(BaseModel):
     """Base of all schemas: fields that are not known are ignored."""
 
     model_config = ConfigDict(extra="ignore")
-
-
-# ---- request
-
-
-class WireTextPart(WireModel):
-    """A part of a message's content; only text is understood."""
-
-    type: str
-    text: str | None = None
-
-
-class WireFunctionCall(WireModel):
-    """A function's name and its arguments as a JSON string."""
-
-    name: str = ""
-    arguments: str = ""
-
-
-class WireToolCall(WireModel):
-    """A call the assistant made earlier."""
-
-    id: str = ""
-    type: Literal["function"] = "function"
-    function: WireFunctionCall
-
-
-class WireMessage(WireModel):
-    """One message of the conversation. Reasoning is accepted under both of its common names."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[WireTextPart] | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[WireToolCall] | None = None
-    tool_call_id: str | None = None
-
-
-class WireStreamOptions(WireModel):
-    """include_usage asks for one last chunk with token counts."""
-
-    include_usage: bool = False
-
-
-class WireTemplateOptions(WireModel):
-    """The names that vLLM, SGLang and llama.cpp servers use for the thinking switch."""
-
-    enable_thinking: bool | None = None
-    thinking: bool | None = None
-    reasoning_effort: str | None = None
-
-
-class WireEngineOptions(WireModel):
-    """Request side of the extension: which cached prefix may be reused, and how to speculate."""
-
-    conversation_id: Annotated[str, Field(max_length=128)] | None = None
-    speculation: Annotated[str, Field(max_length=64)] | None = None
-
-
-class WireChatRequest(WireModel):
-    """Body of POST /v1/chat/completions."""
-
-    messages: Annotated[list[WireMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
-    model: str | None = None
-    stream: bool = False
-    stream_options: WireStreamOptions | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    stop: str | Annotated[list[str], Field(max_length=MAX_STOP_STRINGS)] | None = None
-    n: int | None = None
-    logprobs: bool | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    reasoning_effort: str | None = None
-    chat_template_kwargs: WireTemplateOptions | None = None
-    dspark: WireEngineOptions | None = None
 
 
 # ---- extension object on answers
@@ -201,6 +113,26 @@ class WireUsage(WireModel):
     completion_tokens_details: WireReasoningTokens | None = None
 
 
+class WireTopLogprob(WireModel):
+    """A token that could have come. bytes holds UTF-8, of which `token` shows what is whole."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+
+class WireTokenLogprob(WireTopLogprob):
+    """A token that came, and the most likely ones in its place."""
+
+    top_logprobs: list[WireTopLogprob] = []
+
+
+class WireLogprobs(WireModel):
+    """Log-probabilities of the tokens of the content, in order."""
+
+    content: list[WireTokenLogprob] | None = None
+
+
 class WireFunctionDelta(WireModel):
     """A piece of a call: the name comes once, arguments in pieces."""
 
@@ -232,6 +164,7 @@ class WireChunkChoice(WireModel):
 
     index: int = 0
     delta: WireDelta
+    logprobs: WireLogprobs | None = None
     finish_reason: WireFinishReason | None = None
 
 
@@ -252,36 +185,6 @@ class WireChunk(WireModel):
         for choice in data["choices"]:
             choice.setdefault("finish_reason", None)
         return data
-
-
-class WireAnswerMessage(WireModel):
-    """The whole message of an answer that was not streamed."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[WireToolCall] | None = None
-
-
-class WireAnswerChoice(WireModel):
-    """The one choice of an answer."""
-
-    index: int = 0
-    message: WireAnswerMessage
-    finish_reason: WireFinishReason
-
-
-class WireAnswer(WireModel):
-    """Body of an answer that was not streamed."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[WireAnswerChoice]
-    usage: WireUsage
-    dspark: WireExtension
 
 
 # ---- the rest of the API

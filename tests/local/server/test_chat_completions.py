@@ -6,9 +6,16 @@ from typing import Any
 import httpx
 import pytest
 
+from dspark_local.request import ChatMessage, NamedTool, OutputFormat
 from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend
 
 PATH = "/v1/chat/completions"
+USER = [{"role": "user", "content": "hello"}]
+TOOLS = [{"type": "function", "function": {"name": "get_weather"}}]
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+NESTED: dict[str, Any] = {}
+for _ in range(70):
+    NESTED = {"again": NESTED}
 
 
 def body(prompt: str = "hello", **extra: Any) -> dict[str, Any]:
@@ -100,6 +107,39 @@ async def test_every_setting_reaches_the_engine(http: httpx.AsyncClient, backend
     assert (request.thinking, request.reasoning_effort, request.conversation_id) == ("thinking", "max", "c1")
 
 
+async def test_bias_logprobs_and_a_forced_tool_reach_the_engine(http: httpx.AsyncClient, backend: FakeBackend) -> None:
+    choice = {"type": "function", "function": {"name": "get_weather"}}
+    asked = body(logit_bias={"5": -100, "17": 2.5}, logprobs=True, top_logprobs=3, tools=TOOLS, tool_choice=choice)
+    await http.post(PATH, json=asked | {"parallel_tool_calls": False})
+    await http.post(PATH, json=body(logprobs=True, tools=TOOLS, tool_choice="required"))
+    first, second = backend.requests
+    assert first.sampling.logit_bias == {5: -100.0, 17: 2.5}
+    assert (first.top_logprobs, second.top_logprobs) == (3, 0)
+    assert (first.tool_choice, second.tool_choice) == (NamedTool("get_weather"), "required")
+
+
+async def test_a_form_reaches_the_engine_and_its_schema_the_system_message(
+    http: httpx.AsyncClient, backend: FakeBackend
+) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}
+    system = {"role": "system", "content": "Be brief."}
+    await http.post(PATH, json={"messages": [system, *USER], "response_format": form})
+    await http.post(PATH, json=body(response_format=form))
+    await http.post(PATH, json=body(response_format={"type": "json_object"}))
+    await http.post(PATH, json=body(response_format={"type": "text"}))
+    beside, alone, any_object, text = backend.requests
+    assert beside.output_format == alone.output_format == OutputFormat("json_schema", SCHEMA)
+    assert beside.messages[0] == ChatMessage("system", "Be brief.", response_format=SCHEMA)
+    assert alone.messages[0] == ChatMessage("system", response_format=SCHEMA)
+    assert any_object.output_format == OutputFormat("json_object")
+    assert text.output_format is None
+
+
+async def test_a_developer_message_is_a_system_message(http: httpx.AsyncClient, backend: FakeBackend) -> None:
+    await http.post(PATH, json={"messages": [{"role": "developer", "content": "Be brief."}, *USER]})
+    assert backend.requests[0].messages[0] == ChatMessage("system", "Be brief.")
+
+
 async def test_settings_left_out_take_the_models_recommendation(http: httpx.AsyncClient, backend: FakeBackend) -> None:
     await http.post(PATH, json=body(max_tokens=1))
     assert backend.requests[0].sampling.temperature == backend.info.recommended_temperature == 0.0
@@ -107,28 +147,52 @@ async def test_settings_left_out_take_the_models_recommendation(http: httpx.Asyn
 
 
 @pytest.mark.parametrize(
-    ("extra", "status", "code"),
+    ("extra", "status", "code", "param"),
     [
-        ({"messages": []}, 400, "invalid_value"),
-        ({"messages": [{"role": "owner", "content": "x"}]}, 400, "invalid_value"),
-        ({"temperature": -1}, 400, "invalid_value"),
-        ({"temperature": "hot"}, 400, "invalid_value"),
-        ({"n": 2}, 400, "unsupported_value"),
-        ({"logprobs": True}, 400, "unsupported_parameter"),
-        ({"response_format": {"type": "json_object"}}, 400, "unsupported_value"),
-        ({"tool_choice": "required"}, 400, "unsupported_value"),
-        ({"reasoning_effort": "ultra"}, 400, "invalid_value"),
-        ({"dspark": {"speculation": "sometimes"}}, 400, "invalid_value"),
-        ({"model": "../../etc/passwd"}, 404, "model_not_found"),
+        ({"messages": []}, 400, "invalid_value", "messages"),
+        ({"messages": [{"role": "owner", "content": "x"}]}, 400, "invalid_value", "messages.0.role"),
+        ({"messages": USER * 4097}, 400, "invalid_value", "messages"),
+        ({"temperature": -1}, 400, "invalid_value", "temperature"),
+        ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
+        ({"top_p": 0}, 400, "invalid_value", "top_p"),
+        ({"seed": 2**63}, 400, "invalid_value", "seed"),
+        ({"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
+        ({"stop": ["x"] * 17}, 400, "invalid_value", "stop"),
+        ({"stop": ["x" * 1025]}, 400, "invalid_value", "stop"),
+        ({"n": 2}, 400, "unsupported_value", "n"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "invalid_value", "top_logprobs"),
+        ({"top_logprobs": 3}, 400, "invalid_value", "top_logprobs"),
+        ({"logit_bias": {"the": 1}}, 400, "invalid_value", "logit_bias.the"),
+        ({"logit_bias": {"5": 101}}, 400, "invalid_value", "logit_bias"),
+        ({"logit_bias": {str(token): 1 for token in range(1025)}}, 400, "invalid_value", "logit_bias"),
+        ({"response_format": {"type": "xml"}}, 400, "unsupported_value", "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, 400, "invalid_value", "response_format"),
+        ({"response_format": {"type": "text", "deep": NESTED}}, 400, "invalid_value", "response_format"),
+        ({"tool_choice": "required"}, 400, "invalid_value", "tool_choice"),
+        ({"tool_choice": "sometimes"}, 400, "unsupported_value", "tool_choice"),
+        ({"tool_choice": {"type": "function"}}, 400, "unsupported_value", "tool_choice"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "fly"}}},
+            400,
+            "invalid_value",
+            "tool_choice",
+        ),
+        ({"tools": TOOLS * 513}, 400, "invalid_value", "tools"),
+        ({"reasoning_effort": "ultra"}, 400, "invalid_value", "reasoning_effort"),
+        ({"dspark": {"speculation": "sometimes"}}, 400, "invalid_value", None),
+        ({"model": "../../etc/passwd"}, 404, "model_not_found", "model"),
     ],
 )
 async def test_a_wrong_field_is_refused_in_openai_shape(
-    http: httpx.AsyncClient, extra: dict[str, Any], status: int, code: str
+    http: httpx.AsyncClient, backend: FakeBackend, extra: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
     response = await http.post(PATH, json=body() | extra)
     assert response.status_code == status
-    assert set(response.json()["error"]) >= {"message", "type", "param", "code"}
-    assert response.json()["error"]["code"] == code
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", code)
+    assert error["param"] == param or (error["param"] or "").startswith(f"{param}.")
+    assert error["message"]
+    assert backend.requests == []
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "null", '"text"', '{"messages": 3}'])
