@@ -1,6 +1,6 @@
 """The loop: draft a block, schedule how much of it to verify, verify in one target pass, accept, rewind, observe.
 
-Start reading here, then decoding.py (one answer) and rounds.py (one round of several).
+Start reading here, then batch.py (who takes part), decoding.py (one answer) and rounds.py (one round of several).
 
 Between rounds, and whenever a generator stops for any reason, the caches hold every decided token but the last.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from dspark_local.backend import Cancelled
-from dspark_local.engine.decoding import Decoding
+from dspark_local.engine.batch import Batch
 from dspark_local.engine.meter import Clock
 from dspark_local.engine.rounds import Rounds
 from dspark_local.engine.session import Session
@@ -48,8 +48,8 @@ def generate_together(
 ) -> Iterator[tuple[int, Progress]]:
     """As generate, for several sessions of one target whose rounds share passes: (number of the answer, progress).
 
-    Prompts are read one after another, then rounds run together until the last answer ends. Needs costs when a
-    scheduler weighs them.
+    Prompts are read one after another, while those read before are decoded. Needs costs when a scheduler weighs them.
+    What one answer fails with ends all of them.
     """
     for session, task in answers:
         check_prompt(task.prompt, session.target.vocab_size, session.target.context_length)
@@ -59,20 +59,11 @@ def generate_together(
 def _run(
     answers: Sequence[tuple[Session, Task]], cancelled: Callable[[int], bool], rounds: Rounds
 ) -> Iterator[tuple[int, Progress]]:
-    active: dict[int, Decoding] = {}
+    batch = Batch(rounds)
     for number, (session, task) in enumerate(answers):
-        decoding = Decoding(session, task, partial(cancelled, number), rounds.clock)
-        yield from ((number, progress) for progress in decoding.start())
-        active[number] = decoding
-    while active:
-        for number, decoding in list(active.items()):
-            if decoding.reason is None and decoding.cancelled():
-                decoding.reason = "cancelled"
-            if decoding.reason is not None:
-                if decoding.decided:
-                    decoding.session.remember()
-                yield number, decoding.finish()
-                del active[number]
-        if active:
-            steps = rounds.play(list(active.values()))
-            yield from zip(list(active), steps, strict=True)
+        batch.add(session, task, partial(cancelled, number))
+    while batch:
+        for number, item in batch.step():
+            if isinstance(item, Exception):
+                raise item
+            yield number, item

@@ -6,7 +6,12 @@ is shared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor
 
 from dspark_local.engine.ahead import AheadOfTime
 from dspark_local.engine.decoding import Decoding, PassCost
@@ -16,6 +21,22 @@ from dspark_local.engine.scheduling import JointScheduler, schedule_jointly, ver
 from dspark_local.engine.session import draft_together, verify_together
 from dspark_local.engine.step_costs import StepCosts
 from dspark_local.engine.task import Step
+
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class _Passed(NamedTuple):
+    """A verify pass before anybody accepted: logits of each answer, drafts verified, and how long drafting took.
+
+    drafted is when drafting ended, slots how many drafts were asked for in all.
+    """
+
+    logits: list[Tensor]
+    lengths: list[int]
+    draft_seconds: float
+    drafted: float
+    slots: int
 
 
 class Rounds:
@@ -29,8 +50,33 @@ class Rounds:
         self.clock = clock
         self._ahead = AheadOfTime() if ahead else None
 
-    def play(self, decodings: Sequence[Decoding]) -> list[Step]:
-        """One round of every answer given."""
+    def play(self, decodings: Sequence[Decoding]) -> list[Step | Exception]:
+        """One round of every answer given; where one failed, what it failed with, and its session is spoilt.
+
+        When a shared pass fails, each answer has a pass of its own, so that only the one at fault is lost.
+        """
+        try:
+            passed = self._pass(decodings)
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked for the answer
+            if len(decodings) == 1:
+                return [error]
+            _LOG.warning("A pass of %d answers failed (%s); each now runs alone.", len(decodings), error)
+            return [outcome for decoding in decodings for outcome in self.play([decoding])]
+        kept = [
+            attempt(partial(decoding.conclude, rows, length))
+            for decoding, rows, length in zip(decodings, passed.logits, passed.lengths, strict=True)
+        ]
+        ended = self.clock()
+        lengths = passed.lengths
+        cost = PassCost(passed.draft_seconds, ended - passed.drafted, sum(lengths) + len(lengths), len(lengths))
+        self._learn(cost, slots=passed.slots, context=decodings[0].session.length)
+        return [
+            tokens if isinstance(tokens, Exception) else attempt(partial(decoding.report, tokens, length, cost))
+            for decoding, tokens, length in zip(decodings, kept, lengths, strict=True)
+        ]
+
+    def _pass(self, decodings: Sequence[Decoding]) -> _Passed:
+        """Draft and verify; nothing is decided yet."""
         began = self.clock()
         drafting = [decoding for decoding in decodings if decoding.choose_source() == "draft"]
         if drafting:
@@ -38,19 +84,13 @@ class Rounds:
             for decoding, block in zip(drafting, draft_together(requests), strict=True):
                 decoding.take_block(block)
         drafted = self.clock()
-
         lengths = self._schedule(decodings)
         runs = [
             (decoding.session, [decoding.anchor, *decoding.proposal.ids[:length]])
             for decoding, length in zip(decodings, lengths, strict=True)
         ]
         logits = verify_together(runs)
-        kept = [d.conclude(rows, length) for d, rows, length in zip(decodings, logits, lengths, strict=True)]
-        ended = self.clock()
-
-        cost = PassCost(drafted - began, ended - drafted, sum(lengths) + len(lengths), len(lengths))
-        self._learn(cost, slots=sum(d.proposal.own for d in drafting), context=decodings[0].session.length)
-        return [d.report(k, length, cost) for d, k, length in zip(decodings, kept, lengths, strict=True)]
+        return _Passed(logits, lengths, drafted - began, drafted, sum(d.proposal.own for d in drafting))
 
     def _schedule(self, decodings: Sequence[Decoding]) -> list[int]:
         """How many drafts of each answer to verify: each by its own rule, or those that weigh costs together."""
@@ -88,3 +128,11 @@ class Rounds:
         self.costs.note_verify(cost.rows, cost.verify_seconds, sequences=cost.sequences, context=context)
         if slots:
             self.costs.note_draft(slots, cost.draft_seconds, context=context)
+
+
+def attempt(work: Callable[[], _Result]) -> _Result | Exception:
+    """What the work of one answer comes to, or what it failed with: the other answers of the pass go on."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - the caller tells whoever asked for the answer
+        return error

@@ -31,7 +31,7 @@ Loader = Callable[[Callable[[LoadProgress], None]], Backend]
 WorkerState = Literal["loading", "ready", "failed", "stopped"]
 
 Observer = Callable[[Job, Event | DsparkError | None], None]
-"""Told of each job: None when it is queued, then everything delivered to it, before its reader gets it. Must be quick."""
+"""Told of each job: None when it is queued, then all that is delivered to it, before its reader gets it. Be quick."""
 
 _Result = TypeVar("_Result")
 
