@@ -14,6 +14,8 @@ from dspark_local.errors import UsageError
 
 if TYPE_CHECKING:
     from dspark_local.backend import Backend, LoadProgress
+    from dspark_local.native import NativeBackend
+    from dspark_local.server.metrics_engine import EngineReading
 
 DEFAULT_PORT = 8484
 
@@ -34,6 +36,11 @@ def serve(
     allowed_host: Annotated[
         list[str] | None, typer.Option("--allowed-host", help="A further name accepted in the Host header.")
     ] = None,
+    slots: Annotated[int, typer.Option("--slots", min=1, max=64, help="Answers that are worked on at once.")] = 4,
+    idle_unload: Annotated[
+        float | None,
+        typer.Option("--idle-unload", min=0.01, help="Unload the model after so many minutes without use."),
+    ] = None,
     exit_with_stdin: Annotated[
         bool, typer.Option("--exit-with-stdin", hidden=True, help="Exit when standard input closes.")
     ] = False,
@@ -48,8 +55,10 @@ def serve(
         api_key=read_api_key(api_key_file),
         allowed_hosts=tuple(allowed_host or ()),
         exit_with_stdin=exit_with_stdin,
+        idle_minutes=idle_unload,
+        slots=slots,
     )
-    run_server(_native_loader(model, draft, dtype, device, context), options)
+    run_server(_native_loader(model, draft, dtype, device, context, slots), options, read_engine=_read_native)
 
 
 def read_api_key(path: Path | None) -> str | None:
@@ -67,8 +76,14 @@ def read_api_key(path: Path | None) -> str | None:
     return key
 
 
+def _read_native(backend: NativeBackend) -> EngineReading:
+    from dspark_local.server.metrics_native import read_native  # torch, which the loader has imported by now
+
+    return read_native(backend)
+
+
 def _native_loader(
-    model: str | None, draft: str | None, dtype: str, device: str, context: int | None
+    model: str | None, draft: str | None, dtype: str, device: str, context: int | None, slots: int
 ) -> Callable[[Callable[[LoadProgress], None]], Backend]:
     demand_present(model, draft)
 
@@ -88,6 +103,7 @@ def _native_loader(
             dtype=dtype,
             device=device,
             context_length=context,
+            max_sequences=slots,
             progress=progress,
         )
 

@@ -7,6 +7,7 @@ never on a URL rebuilt from the Host header.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dspark_local.server.faults import RequestFaultError, error_response
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_HEADER_BYTES = 32 * 1024
+BODY_SECONDS = 30.0
 _OPEN_PATHS = frozenset({"/health"})
 
 
@@ -48,11 +51,15 @@ class Access:
 
 
 class GuardMiddleware:
-    """Refuses what Access does not admit, bodies that are not JSON, and bodies over MAX_BODY_BYTES."""
+    """Refuses what Access does not admit, and bodies that are not JSON, over MAX_BODY_BYTES, or that trickle in.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    Each piece of a body has body_seconds to arrive.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, body_seconds: float = BODY_SECONDS) -> None:
         self._app = app
         self._access = access
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -64,7 +71,7 @@ class GuardMiddleware:
         if fault is not None:
             await error_response(fault)(scope, receive, send)
             return
-        await self._app(scope, _capped(receive), send)
+        await self._app(scope, _capped(receive, self._body_seconds), send)
 
     def _fault(self, scope: Scope, headers: Headers) -> RequestFaultError | None:
         if not self._access.admits_origin(headers):
@@ -91,15 +98,24 @@ def too_large() -> RequestFaultError:
     return RequestFaultError(f"The body is over the limit of {MAX_BODY_BYTES:,} bytes.", code="request_too_large")
 
 
-def _capped(receive: Receive) -> Receive:
+def _capped(receive: Receive, piece_seconds: float) -> Receive:
     received = 0
+    complete = False
 
     async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, complete
+        if complete:  # what follows is the client going away, whenever that is
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), piece_seconds)
+        except TimeoutError as error:
+            raise RequestFaultError(
+                f"No more of the body came within {piece_seconds:g} seconds.", code="request_timeout"
+            ) from error
         received += len(message.get("body", b""))
         if received > MAX_BODY_BYTES:  # a chunked body announces no length
             raise too_large()
+        complete = not message.get("more_body", False)
         return message
 
     return counted

@@ -10,18 +10,26 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
+from dspark_local.backend import Backend, LoadProgress
 from dspark_local.errors import DsparkError, UsageError
 from dspark_local.server.app import create_app
-from dspark_local.server.guard import Access
+from dspark_local.server.guard import MAX_HEADER_BYTES, Access
+from dspark_local.server.metrics_engine import EngineCollector, EngineReading
+from dspark_local.server.operations import install_operations
+from dspark_local.server.residence import watch_for_idleness
 from dspark_local.server.worker import EngineWorker, Loader
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 64
+_MAX_CONNECTIONS = 256
 _SHUTDOWN_SECONDS = 3
 # Long enough for a client that polls /health to read why loading failed.
 _FAILED_SECONDS = 1.0
@@ -31,7 +39,9 @@ _FAILED_SECONDS = 1.0
 class ServeOptions:
     """port 0 lets the system choose. allowed_hosts are further names for the Host header.
 
-    exit_with_stdin ends the server when standard input closes: whoever started it holds the other end.
+    exit_with_stdin ends the server when standard input closes: whoever started it holds the other end. idle_minutes
+    unloads the model after so long without a request, None never does. slots is how many answers the engine, which
+    the caller loads, works on at once.
     """
 
     host: str = "127.0.0.1"
@@ -40,10 +50,16 @@ class ServeOptions:
     allowed_hosts: tuple[str, ...] = ()
     queue_size: int = 8
     exit_with_stdin: bool = False
+    idle_minutes: float | None = None
+    slots: int = 1
 
 
-def run_server(load: Loader, options: ServeOptions) -> None:
+def run_server(
+    load: Loader, options: ServeOptions, *, read_engine: Callable[[Any], EngineReading] | None = None
+) -> None:
     """Serve until a signal; the port is open and named on standard output before `load` begins.
+
+    read_engine reads the backends that `load` makes, for the metrics.
 
     A model that cannot be loaded ends the server a moment later, unless it exits with standard input: then whoever
     started it reads the error from /health and ends it. Raises the error of loading, UsageError for a host that needs
@@ -61,23 +77,30 @@ def run_server(load: Loader, options: ServeOptions) -> None:
         else:
             threading.Timer(_FAILED_SECONDS, _stop, [server]).start()
 
-    worker = EngineWorker(load, queue_size=options.queue_size, on_failure=on_failure)
-    config = uvicorn.Config(
-        create_app(worker, access),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-    )
-    server = uvicorn.Server(config)
+    collector = EngineCollector(read_engine) if read_engine is not None else None
+
+    def load_observed(progress: Callable[[LoadProgress], None]) -> Backend:
+        backend = load(progress)
+        if collector is not None:
+            collector.attach(backend)
+        return backend
+
+    def new_worker() -> EngineWorker:
+        return EngineWorker(load_observed, queue_size=options.queue_size)
+
+    worker = EngineWorker(load_observed, queue_size=options.queue_size, on_failure=on_failure)
+    app = create_app(worker, access)
+    residence = install_operations(app, new_worker, collector=collector, slots=options.slots)
+    server = uvicorn.Server(_uvicorn_config(app))
     if options.exit_with_stdin:
         threading.Thread(target=_exit_with_stdin, args=(server,), name="parent-watch", daemon=True).start()
     worker.start()
+    if options.idle_minutes is not None:
+        watch_for_idleness(residence, options.idle_minutes)
     try:
         server.run(sockets=[listener])
     finally:
-        if not worker.stop(_SHUTDOWN_SECONDS):
+        if not residence.close(_SHUTDOWN_SECONDS):
             # Still inside a load or a long pass: native code cannot be interrupted, and tearing the interpreter
             # down around it may crash. Nothing is left to save.
             log.warning("The engine did not stop in time; exiting without it.")
@@ -85,6 +108,23 @@ def run_server(load: Loader, options: ServeOptions) -> None:
             os._exit(0)
     if worker.failure is not None and not options.exit_with_stdin:
         raise worker.failure
+
+
+def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        # h11 bounds the request line and headers; other parsers that uvicorn would pick, if installed, do not.
+        http="h11",
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        ws="none",
+        proxy_headers=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
 
 
 def _stop(server: uvicorn.Server) -> None:

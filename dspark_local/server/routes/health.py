@@ -1,4 +1,4 @@
-"""GET /health: up, loading, or failed and why."""
+"""GET /health: up, loading, or failed and why. A model that was unloaded is up: the next request loads it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dspark_local.server.faults import json_response
+from dspark_local.server.residence import presence_of
 from dspark_local.server.worker import EngineWorker
 from dspark_local.wire import WireError, WireHealth, WireLoading
 
 
 async def _health(request: Request) -> Response:
     worker: EngineWorker = request.app.state.worker
-    if worker.state == "ready":
+    if presence_of(request.app.state) in ("loaded", "unloaded"):
         return json_response(WireHealth(status="ok").model_dump(exclude_none=True))
     failed = worker.failure is not None
     health = WireHealth(status="failed" if failed else "loading")

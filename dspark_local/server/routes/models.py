@@ -1,6 +1,8 @@
-"""GET /v1/models: what is loaded."""
+"""GET /v1/models: what this server offers, and whether it is in memory."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,19 +10,35 @@ from starlette.routing import Route
 
 from dspark_local.backend import ModelInfo
 from dspark_local.server.faults import RequestFaultError, json_response
+from dspark_local.server.residence import info_of, presence_of
 from dspark_local.wire import WireModelEntry, WireModelFacts, WireModelList
 
 
+def known_info(request: Request) -> ModelInfo:
+    """Facts of the model, also of one that was unloaded. Raises ModelLoadingError or the error of loading."""
+    return info_of(request.app.state)
+
+
+def registered_info(request: Request) -> ModelInfo:
+    """Facts of the model that the path names. A name is compared, never opened. Raises RequestFaultError (404)."""
+    info = known_info(request)
+    if request.path_params["model_id"] != info.id:
+        raise RequestFaultError("There is no such model here.", code="model_not_found", param="model")
+    return info
+
+
 async def _models(request: Request) -> Response:
-    info = request.app.state.worker.ready_info()
-    return json_response(WireModelList(data=[_entry(info)]).model_dump())
+    body = WireModelList(data=[_entry(known_info(request))]).model_dump()
+    body["data"][0] |= _status(request)
+    return json_response(body)
 
 
 async def _model(request: Request) -> Response:
-    info = request.app.state.worker.ready_info()
-    if request.path_params["model_id"] != info.id:
-        raise RequestFaultError("There is no such model here.", code="model_not_found", param="model")
-    return json_response(_entry(info).model_dump())
+    return json_response(_entry(registered_info(request)).model_dump() | _status(request))
+
+
+def _status(request: Request) -> dict[str, Any]:
+    return {"status": {"value": presence_of(request.app.state)}}
 
 
 def _entry(info: ModelInfo) -> WireModelEntry:
