@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from dspark_local.events import Event, TextDelta, ToolCallStarted
+from dspark_local.engine.logprobs import TokenScore
+from dspark_local.events import Event, TextDelta, TokenLogprobs, ToolCallStarted
 from dspark_local.protocols.detokenize import IncrementalDetokenizer
 from dspark_local.protocols.output_parser import OutputParser
 from dspark_local.protocols.stop_strings import StopStrings
@@ -15,6 +16,7 @@ class AnswerText:
 
     With a parser the text is a chat answer: reasoning and tool calls are told apart, and stop strings are looked for
     in the content alone. Without one all is content, markup spelled out. silent_ids (end tokens) give no text.
+    token_bytes gives the bytes of an id; it is needed where tokens are scored.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class AnswerText:
         stops: StopStrings,
         parser: OutputParser | None = None,
         silent_ids: Collection[int] = (),
+        token_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
         self.reasoning_tokens = 0
         self.has_tool_calls = False
@@ -30,6 +33,7 @@ class AnswerText:
         self._stops = stops
         self._parser = parser
         self._silent_ids = silent_ids
+        self._token_bytes = token_bytes
         self._stopped = False
         self._events: list[Event] = []
 
@@ -40,6 +44,17 @@ class AnswerText:
         if token not in self._silent_ids:
             self._read(self._detokenizer.push([token]))
         return self._stopped
+
+    def score(self, score: TokenScore) -> None:
+        """Tell how likely the token is that `watch` takes in next. End tokens and tool calls are left out."""
+        if self._token_bytes is None:
+            raise RuntimeError("scoring tokens needs token_bytes")
+        in_markup = self._parser is not None and self._parser.is_in_tools
+        if score.token in self._silent_ids or in_markup or self._stopped:
+            return
+        top = tuple((token, self._token_bytes(token), logprob) for token, logprob in score.top)
+        channel = self._parser.channel if self._parser is not None else "content"
+        self._append(TokenLogprobs(score.token, self._token_bytes(score.token), score.logprob, top, channel))
 
     def take(self) -> list[Event]:
         """The events since the last call."""

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from dspark_local.backend import Cancelled
 from dspark_local.engine.accept import accept, accept_greedy
+from dspark_local.engine.logprobs import score_rows
 from dspark_local.engine.meter import Clock, Meter
 from dspark_local.engine.prompt_lookup import LONGEST_LOOKUP, LookupIndex, LookupTrust, Match
 from dspark_local.engine.sampling import LogitsProcessor, PositionNoise, draw, seeded_generator
 from dspark_local.engine.scheduling import RoundOutcome
 from dspark_local.engine.session import Session
-from dspark_local.engine.task import Step, Task
+from dspark_local.engine.task import Step, Task, check_bias
 from dspark_local.events import DraftSource, Finished, FinishReason, PrefillProgress, RoundDone
 from dspark_models.protocols import DraftBlock, DraftSampler
 
@@ -79,7 +80,8 @@ class Decoding:
         self.session = session
         self.task = task
         self.cancelled = cancelled
-        self.processor = LogitsProcessor(task.sampling, task.prompt)
+        check_bias(task.sampling, session.target.vocab_size)
+        self.processor = LogitsProcessor(task.sampling, task.prompt, task.constraint)
         self.generator = seeded_generator(task.sampling.seed)
         seed = task.sampling.seed
         self.noise = PositionNoise(seed) if seed is not None and task.repeatable else None
@@ -110,7 +112,7 @@ class Decoding:
             yield PrefillProgress(done, total, cached)
         self.session.remember()
         if logits is not None:  # always: a reuse leaves the last token to be run
-            first = self._decide([self._accept(logits, 0)[1]])
+            first = self._decide([self._accept(logits, 0)[1]], logits)
             self.meter.first_token()
             yield Step(tuple(first))
 
@@ -186,7 +188,7 @@ class Decoding:
     def conclude(self, logits: Tensor, verified: int) -> list[int]:
         """Accept what the verify pass of `verified` drafts says, logits [verified + 1, V]; returns the tokens."""
         self._accepted, following = self._accept(logits, verified)
-        kept = self._decide([*self.proposal.ids[: self._accepted], following])
+        kept = self._decide([*self.proposal.ids[: self._accepted], following], logits)
         self.session.settle(len(kept))
         return kept
 
@@ -237,8 +239,12 @@ class Decoding:
         def of_text(raw: Sequence[float], verified: int, accepted: int) -> None:
             self.session.lookup_trust.observe(self.proposal.match_length, verified, accepted)
 
+        def of_draft(raw: Sequence[float], verified: int, accepted: int) -> None:
+            if not self.processor.reshapes:  # else it is the mask or the bias that spoke, not the draft's skill
+                self.task.learn(raw, verified, accepted)
+
         parts = (
-            (0, trained, self.task.learn),
+            (0, trained, of_draft),
             (trained, own, self.session.extra_slots.observe),
             (own, len(raw), of_text),
         )
@@ -255,11 +261,15 @@ class Decoding:
             return accept_greedy(self.noise.choose(probabilities, len(self.decided)), drafts)
         return accept(probabilities, self.proposal.probabilities[:verified], drafts, self.generator)
 
-    def _decide(self, tokens: list[int]) -> list[int]:
-        """Add tokens to the answer up to the one that ends it; returns those added."""
+    def _decide(self, tokens: list[int], logits: Tensor) -> list[int]:
+        """Add tokens, decided from rows of logits, to the answer up to the one that ends it; returns those added."""
+        top = self.task.top_logprobs
+        scores = score_rows(logits, tokens, top) if top is not None else []
         kept: list[int] = []
-        for token in tokens:
+        for index, token in enumerate(tokens):
             kept.append(token)
+            if scores:
+                self.task.scored(scores[index])
             if (token in self.task.end_ids and not self.task.sampling.ignore_eos) or self.task.watch(token):
                 self.reason = "stop"
             elif len(self.decided) + len(kept) == self.budget:

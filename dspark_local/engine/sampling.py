@@ -1,8 +1,9 @@
 """From logits to the distribution that a request asks for.
 
-Order, fixed: repetition penalty (prompt and output), presence and frequency penalty (output only), temperature,
-top-k, top-p, min-p, renormalisation. Repetition as in CTRL (Keskar et al., 2019) and transformers; presence and
-frequency as in the OpenAI API; min-p as in Nguyen et al. (2024).
+Order, fixed: repetition penalty (prompt and output), presence and frequency penalty (output only), bias, the mask of a
+constraint, temperature, top-k, top-p, min-p, renormalisation. Bias comes after the penalties so that it means the same
+whatever was said before, the mask last of the three because nothing may undo it. Repetition as in CTRL (Keskar et al.,
+2019) and transformers; presence, frequency and bias as in the OpenAI API; min-p as in Nguyen et al. (2024).
 
 Acceptance is lossless for the distribution that leaves this file, so a verify pass must process every row as plain
 decoding would: the row after drafts x_0..x_(i-1) counts those drafts as if they had been generated.
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dspark_local.engine.constraints import Constraint
 from dspark_local.errors import DsparkError
 from dspark_local.request import SamplingSettings
 
@@ -77,11 +79,16 @@ class PositionNoise:
 class LogitsProcessor:
     """The distribution of one request's next tokens, given what was said so far.
 
-    prompt_ids count for the repetition penalty; generated ids are told with `append`.
+    prompt_ids count for the repetition penalty; generated ids are told with `append`, which passes them on to the
+    constraint. Draft and target are biased and masked alike.
     """
 
-    def __init__(self, settings: SamplingSettings, prompt_ids: Sequence[int]) -> None:
+    def __init__(
+        self, settings: SamplingSettings, prompt_ids: Sequence[int], constraint: Constraint | None = None
+    ) -> None:
         self.settings = settings
+        self.constraint = constraint
+        self._bias: tuple[Tensor, Tensor] | None = None  # ids [N] int64, what is added to their logits [N] float32
         self._has_penalties = (
             settings.repetition_penalty != 1.0 or settings.presence_penalty != 0.0 or settings.frequency_penalty != 0.0
         )
@@ -95,6 +102,24 @@ class LogitsProcessor:
         """Tokens that are now part of the output."""
         if self._has_penalties:
             self._generated.extend(ids)
+        if self.constraint is not None:
+            self.constraint.append(ids)
+
+    @property
+    def reshapes(self) -> bool:
+        """True when some tokens are favoured or excluded for reasons that the model's draft knows nothing of."""
+        return self.constraint is not None or bool(self.settings.logit_bias)
+
+    def adjusted(self, logits: Tensor, ahead: Sequence[int] = ()) -> Tensor:
+        """Logits [T, V] with penalties, bias and mask, float32; excluded ids have -inf. `ahead` as in penalised."""
+        adjusted = self.penalised(logits, ahead)
+        if self.settings.logit_bias:
+            ids, values = self._bias_on(adjusted.device)
+            adjusted = adjusted.index_add(1, ids, values.expand(len(adjusted), -1))
+        if self.constraint is not None:
+            allowed = self.constraint.mask(ahead, len(adjusted), adjusted.shape[1])
+            adjusted = adjusted.masked_fill(~allowed.to(adjusted.device), -torch.inf)
+        return adjusted
 
     def penalised(self, logits: Tensor, ahead: Sequence[int] = ()) -> Tensor:
         """Logits [T, V] with penalties, float32.
@@ -120,7 +145,7 @@ class LogitsProcessor:
     def probabilities(self, logits: Tensor, ahead: Sequence[int] = ()) -> Tensor:
         """Distributions [T, V] float32 for logits [T, V]; `ahead` as in penalised. Not for greedy settings."""
         s = self.settings
-        logits = self.penalised(logits, ahead)
+        logits = self.adjusted(logits, ahead)
         # The maximum leaves first: a very low temperature must not overflow.
         scaled = (logits - logits.amax(-1, keepdim=True)) / s.temperature
         if 0 < s.top_k < scaled.shape[-1]:
@@ -137,8 +162,15 @@ class LogitsProcessor:
 
     def best(self, logits: Tensor, ahead: Sequence[int] = ()) -> list[int]:
         """The greedy choice of every row of logits [T, V]; `ahead` as in penalised."""
-        choices: list[int] = self.penalised(logits, ahead).argmax(-1).tolist()
+        choices: list[int] = self.adjusted(logits, ahead).argmax(-1).tolist()
         return choices
+
+    def _bias_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if self._bias is None:
+            bias = self.settings.logit_bias
+            ids = torch.tensor(list(bias), dtype=torch.int64, device=device)
+            self._bias = ids, torch.tensor(list(bias.values()), dtype=torch.float32, device=device)
+        return self._bias
 
     def _history(self, logits: Tensor, ahead: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Which ids the prompt has, [V] bool, and how often each row's output has them, [T, V] float32."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from dspark_local.engine.calibration import Calibration
+from dspark_local.engine.constraints import Constraint
+from dspark_local.engine.logprobs import TokenScore
 from dspark_local.engine.scheduling import Off, Scheduler
 from dspark_local.errors import ContextLengthError, UsageError
 from dspark_local.events import Finished, PrefillProgress, RoundDone
@@ -30,7 +32,9 @@ class Task:
     end_ids stop the answer and belong to it. `watch` is shown every decided token in order and answers True when the
     answer ends with it (a stop string is complete); later tokens of the same block are then dropped. `learn` is told
     of every block of the draft: its raw confidences, how many drafts were verified, how many of these were kept.
-    repeatable, with a seed, makes the text a function of the seed alone (see PositionNoise).
+    repeatable, with a seed, makes the text a function of the seed alone (see PositionNoise). constraint is this
+    answer's own: it moves with it. With top_logprobs, `scored` is shown every decided token just before `watch` is, and
+    the end token too.
     """
 
     prompt: Sequence[int]
@@ -42,6 +46,9 @@ class Task:
     repeatable: bool = False
     learn: Callable[[Sequence[float], int, int], None] = lambda confidences, verified, kept: None
     prefill_chunk: int = PREFILL_CHUNK
+    constraint: Constraint | None = None
+    top_logprobs: int | None = None
+    scored: Callable[[TokenScore], None] = lambda score: None
 
 
 class Step(NamedTuple):
@@ -69,5 +76,15 @@ def check_ids(token_ids: Sequence[int], vocab_size: int) -> None:
         if not 0 <= token < vocab_size:
             raise UsageError(
                 f"Token {index} is {token}, which the model does not have.",
+                hint=f"Its ids go from 0 to {vocab_size - 1:,}; check that the ids were made with its tokenizer.",
+            )
+
+
+def check_bias(sampling: SamplingSettings, vocab_size: int) -> None:
+    """UsageError when logit_bias names a token that the model does not have."""
+    for token in sampling.logit_bias:
+        if token >= vocab_size:
+            raise UsageError(
+                f"logit_bias names token {token}, which the model does not have.",
                 hint=f"Its ids go from 0 to {vocab_size - 1:,}; check that the ids were made with its tokenizer.",
             )

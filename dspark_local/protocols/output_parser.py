@@ -58,6 +58,11 @@ class OutputParser:
         return self._channel
 
     @property
+    def is_in_tools(self) -> bool:
+        """True once a tool block has begun."""
+        return self._in_tools
+
+    @property
     def tool_call_count(self) -> int:
         """How many tool calls have begun."""
         return self._tools.call_count
