@@ -18,7 +18,8 @@ from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.worker import EngineWorker
 from dspark_tui.app import ChatApp
-from dspark_tui.chat_screen import ChatScreen, ChatSettings
+from dspark_tui.chat_screen import ChatScreen
+from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.engine_link import EngineLink, RemoteEngine
 from dspark_tui.store import ConversationStore
 from tests.tui.fake_engine import FakeBackend
@@ -77,13 +78,13 @@ class Chat:
 
     async def send(self, prompt: str) -> None:
         """Press Enter on the prompt and wait until something came of it."""
-        turns, self.screen.last_hint = len(self.screen.conversation.turns), ""
+        versions, self.screen._phase.last_hint = len(self.screen.conversation.tree), ""
         notices = len(self.screen.query("ErrorNotice"))
         await self.write(prompt)
         await self.pilot.press("enter")
         await self.until(
             lambda: (
-                len(self.screen.conversation.turns) > turns
+                len(self.screen.conversation.tree) > versions
                 or bool(self.screen.last_hint)
                 or len(self.screen.query("ErrorNotice")) > notices
             )
@@ -112,7 +113,7 @@ class Chat:
         return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
     def saved(self) -> Any:
-        return self.store.load(self.store.path(self.screen.conversation))
+        return self.store.load(self.screen.conversation.id)
 
 
 OpenChat = Callable[..., Any]
@@ -126,7 +127,7 @@ def open_chat(engine: tuple[str, FakeBackend], tmp_path: Path) -> OpenChat:
     async def opened(
         link: EngineLink | None = None, *, size: tuple[int, int] = (80, 24), ready: bool = True, **settings: Any
     ) -> AsyncIterator[Chat]:
-        store = ConversationStore(_folder(tmp_path))
+        store = ConversationStore(tmp_path / "conversations.db")
         link = link if link is not None else RemoteEngine(engine[0], "secret")
         app = ChatApp(link, ChatSettings(**settings), store)
         try:
@@ -137,11 +138,6 @@ def open_chat(engine: tuple[str, FakeBackend], tmp_path: Path) -> OpenChat:
                 yield chat
         finally:
             link.close()
+            store.close()
 
     return opened
-
-
-def _folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "conversations"
-    folder.mkdir(exist_ok=True)
-    return folder

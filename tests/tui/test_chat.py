@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import pytest
 
+from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.composer import Composer
 from dspark_tui.widgets.messages import AssistantMessage, UserMessage
 from dspark_tui.widgets.notice import ErrorNotice
@@ -153,7 +153,7 @@ async def test_a_refused_prompt_returns_to_the_box_with_the_servers_message(
         assert chat.screen.conversation.turns == []
         assert not chat.screen.query(UserMessage)
         assert not chat.screen.query(AssistantMessage)
-        assert not chat.store.path(chat.screen.conversation).exists()
+        assert not chat.store.contains(chat.screen.conversation.id)
         box(chat).clear()
         await chat.send("echo fine")
         await chat.answered()
@@ -165,12 +165,12 @@ async def test_ctrl_n_begins_anew_and_leaves_the_old_conversation_on_disk(open_c
     async with open_chat() as chat:
         await chat.send("echo old")
         await chat.answered()
-        old = chat.store.path(chat.screen.conversation)
+        old = chat.screen.conversation.id
         await chat.pilot.press("ctrl+n")
         await chat.until(lambda: bool(chat.screen.query(Welcome)))
         assert chat.screen.conversation.turns == []
         assert not chat.screen.query(UserMessage)
-        assert json.loads(old.read_text())["turns"][0]["answer"] == "old"
+        assert chat.store.load(old).last_answer == "old"
         assert chat.screen.meter.context_used == 0
 
 
@@ -259,7 +259,7 @@ async def test_quitting_in_the_middle_of_an_answer_keeps_what_arrived(open_chat:
         await chat.until(lambda: len(chat.answer) > 50)
         conversation = chat.screen.conversation
         await chat.pilot.press("ctrl+q")
-    saved = chat.store.load(chat.store.path(conversation))
+    saved = ConversationStore(chat.store.path).load(conversation.id)
     assert saved.turns[0].answer.startswith("word0 word1")
     assert saved.turns[0].state == "stopped"
 
@@ -267,8 +267,8 @@ async def test_quitting_in_the_middle_of_an_answer_keeps_what_arrived(open_chat:
 async def test_a_partial_answer_is_on_disk_while_it_streams(open_chat: Any) -> None:
     async with open_chat() as chat:
         await chat.send("endless")
-        path = chat.store.path(chat.screen.conversation)
-        await chat.until(lambda: path.exists() and bool(json.loads(path.read_text())["turns"][0]["answer"]))
+        other = ConversationStore(chat.store.path)  # as another program sees the disk
+        await chat.until(lambda: bool(other.load(chat.screen.conversation.id).last_answer))
         assert chat.saved().turns[0].state == "interrupted"  # as a crash at this moment would leave it
         await chat.pilot.press("escape")
         await chat.answered()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import stat
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,6 @@ from dspark_tui.conversation import Conversation
 from dspark_tui.meter import LiveMeter
 from dspark_tui.open_block import OpenBlockBuffer
 from dspark_tui.status import Segment, context_label, fit, loading_label, phase_label, status_line
-from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.messages import footer_text
 
 DEMO = ModelInfo("dspark-demo", 2048, is_demo=True, draft_block_size=5)
@@ -27,61 +24,6 @@ def test_messages_leave_out_turns_that_ended_before_their_answer_began() -> None
         conversation.begin(prompt).answer = answer
     assert [message.content for message in conversation.messages()] == ["a", "A", "c", "C", "d"]
     assert conversation.last_answer == "C"
-
-
-def test_a_conversation_survives_the_disk_and_is_private(tmp_path: Path) -> None:
-    store = ConversationStore(tmp_path)
-    conversation = Conversation(model="m")
-    turn = conversation.begin("Grüße 世界 [bold]")
-    turn.reasoning, turn.answer, turn.state = "hm", "half", "stopped"
-    store.save(conversation)
-    assert store.load(store.path(conversation)) == conversation
-    assert stat.S_IMODE(store.path(conversation).stat().st_mode) == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == [store.path(conversation).name]
-
-
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = ConversationStore(tmp_path)
-    conversation = Conversation()
-    conversation.begin("one")
-    store.save(conversation)
-
-    def refuse(descriptor: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", refuse)
-    conversation.begin("two")
-    with pytest.raises(OSError, match="disk full"):
-        store.save(conversation)
-    assert len(store.load(store.path(conversation)).turns) == 1
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
-    store = ConversationStore(tmp_path / "conversations")
-    conversation = Conversation()
-    conversation.begin("one").state = "stopped"
-    store.save(conversation)
-    assert store.load(store.path(conversation)) == conversation
-    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
-
-
-def test_a_withdrawn_only_turn_leaves_no_file(tmp_path: Path) -> None:
-    store = ConversationStore(tmp_path)
-    conversation = Conversation()
-    turn = conversation.begin("x")
-    store.save(conversation)
-    conversation.withdraw(turn)
-    store.save(conversation)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 99}', '{"format": 1, "turns": [{"x": 1}]}', "not json"])
-def test_a_file_that_is_no_conversation_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(content)
-    with pytest.raises(ValueError):
-        ConversationStore(tmp_path).load(path)
 
 
 class Clock:

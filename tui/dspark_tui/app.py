@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from textual.app import App
 
-from dspark_tui.chat_screen import ChatScreen, ChatSettings
+from dspark_tui.chat_screen import ChatScreen
+from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.store import ConversationStore
 

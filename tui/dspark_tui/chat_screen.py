@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import sqlite3
 import time
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import Screen
-from textual.widgets import Static
-from textual.worker import Worker, WorkerState
 
-from dspark_local.backend import LoadProgress, ModelInfo
-from dspark_local.errors import DsparkError, EngineUnavailableError
-from dspark_local.request import ChatRequest, SamplingSettings
-from dspark_tui.answering import Answering
-from dspark_tui.conversation import Conversation
+from dspark_local.backend import ModelInfo
+from dspark_tui.asking_screen import AskingScreen
+from dspark_tui.chat_settings import ChatSettings
+from dspark_tui.conversation import Conversation, Turn
+from dspark_tui.editing import Editing
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.help_screen import HelpScreen
 from dspark_tui.meter import LiveMeter
-from dspark_tui.status import loading_label, phase_label, status_line, unsaved_text
+from dspark_tui.sessions_screen import SessionsScreen
 from dspark_tui.store import ConversationStore
-from dspark_tui.widgets.composer import Composer
-from dspark_tui.widgets.messages import AssistantMessage, UserMessage
-from dspark_tui.widgets.notice import EngineNotice, ErrorNotice, UnsavedNotice
+from dspark_tui.store_search import count, latest
+from dspark_tui.widgets.notice import ErrorNotice
+from dspark_tui.widgets.turn_view import VersionMarker
 from dspark_tui.widgets.welcome import QUESTION_KEYS, Question, Welcome
 
 _TICK_SECONDS = 0.2
-_LIVENESS_SECONDS = 1.0
-_HINT_SECONDS = 2.5
 _QUIT_SECONDS = 2.0
+_LONG_HINT_SECONDS = 6.0
 
 
-@dataclass(frozen=True, slots=True)
-class ChatSettings:
-    """How to ask. temperature None takes the model's recommendation."""
-
-    thinking: bool = False
-    temperature: float | None = None
-
-
-class ChatScreen(Screen[None]):
+class ChatScreen(AskingScreen):
     """One conversation at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", priority=True),
         Binding("ctrl+c", "interrupt", "Stop or quit", priority=True),
         Binding("ctrl+n", "new_conversation", "New", priority=True),
+        Binding("ctrl+o", "conversations", "Conversations", priority=True),
+        Binding("ctrl+r", "regenerate", "Answer again", priority=True),
+        Binding("alt+up,f6", "edit(-1)", "Edit", priority=True),
+        Binding("alt+down", "edit(1)", show=False, priority=True),
+        Binding("alt+left,f7", "version(-1)", "Version before", priority=True),
+        Binding("alt+right,f8", "version(1)", "Version after", priority=True),
         Binding("ctrl+t", "toggle_thinking", "Thinking", priority=True),
         Binding("ctrl+y", "copy_answer", "Copy", priority=True),
         Binding("f1", "help", "Help", priority=True),
@@ -60,26 +53,9 @@ class ChatScreen(Screen[None]):
     ]
 
     def __init__(self, link: EngineLink, settings: ChatSettings, store: ConversationStore) -> None:
-        super().__init__()
-        self._link = link
-        self._settings = settings
-        self._store = store
-        self.conversation = Conversation()
-        self.meter = LiveMeter()
-        self.thinking = settings.thinking
-        self.info: ModelInfo | None = None
-        self._loading = "Starting the engine"
-        self._answering: Answering | None = None
-        self._worker: Worker[None] | None = None
-        self.last_hint = ""
-        self._hint_until = 0.0
+        super().__init__(link, settings, store)
         self._quit_until = 0.0
-        self._told_problem = ""
-        # Held here, because timers and workers may still run while the screen is being taken down.
-        self._messages = VerticalScroll(id="messages", can_focus=False)
-        self._phase = Static(id="phase", markup=False)
-        self._composer = Composer()
-        self._status = Static(id="status", markup=False)
+        self._editing = Editing(self._composer)
 
     def compose(self) -> ComposeResult:
         """List, phase, box, status."""
@@ -89,174 +65,56 @@ class ChatScreen(Screen[None]):
         yield self._composer
         yield self._status
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Connect while the person may already write."""
         self._messages.anchor()
         self._composer.focus()
-        self.set_interval(_TICK_SECONDS, self._tick)
-        self.set_interval(_LIVENESS_SECONDS, self._check_engine)
-        self._connect()
+        self.set_interval(_TICK_SECONDS, self.draw)
+        self.watch_engine()
+        self._count_kept()
+        if unreadable := self._store.unreadable:
+            self.hint(f"{len(unreadable)} older files could not be read, {unreadable[0]} first.", _LONG_HINT_SECONDS)
+        if self._settings.resume and (newest := latest(self._store)) is not None:
+            await self._open(newest)
 
-    async def on_unmount(self) -> None:
-        """Close connections, which stops an answer under way on the server too."""
-        await self._link.disconnect()
-
-    # ---- engine
-
-    @work(exclusive=True, group="engine")
-    async def _connect(self) -> None:
-        self.info = None
-        self._loading = "Starting the engine"
-        try:
-            info = await self._link.connect(self._note_loading)
-        except DsparkError as error:
-            self._loading = ""
-            await self._show_engine_notice(str(error))
-            return
-        self._loading = ""
-        self.info = info
+    async def engine_ready(self, info: ModelInfo) -> None:
+        """Welcome the person with what this engine is."""
         self.conversation.model = info.id
         if welcome := self.query(Welcome):
             await welcome.remove()
             await self._messages.mount(Welcome(info))
-        self._tick()
-
-    def _note_loading(self, progress: LoadProgress) -> None:
-        self._loading = loading_label(progress)
-
-    async def _check_engine(self) -> None:
-        if self._answering is None:
-            self._store.retry()
-            if self.info is not None and (notice := self._link.death_notice()) is not None:
-                await self._show_engine_notice(notice)
-        await self._tell_of_the_disk()
-
-    async def _tell_of_the_disk(self) -> None:
-        """Say once that the disk refuses; the status line goes on saying so until it takes everything again."""
-        told, self._told_problem = self._told_problem, self._store.problem
-        if self._store.problem == told:
-            return
-        await self.query(UnsavedNotice).remove()
-        if self._store.problem:
-            await self._messages.mount(UnsavedNotice(unsaved_text(self._store.problem, self._store.folder)))
-            self._messages.anchor()
-        else:
-            self.hint("Everything said is on disk now.")
-
-    async def _show_engine_notice(self, text: str) -> None:
-        self.info = None
-        await self.query(EngineNotice).remove()
-        notice = EngineNotice(text)
-        await self._messages.mount(notice)
-        self._messages.anchor()
-        if not self._composer.text:  # keys of somebody who is writing belong to the box
-            notice.focus()
-        self._tick()
-
-    async def on_engine_notice_restart(self) -> None:
-        """Start the engine again; the conversation goes on where it was."""
-        await self.query(EngineNotice).remove()
-        self._composer.focus()
-        self._connect()
 
     # ---- asking
 
-    async def on_composer_submitted(self, message: Composer.Submitted) -> None:
+    async def on_composer_submitted(self, message: object) -> None:
         """Send what is in the box, if it can be sent now; otherwise say why and leave it there."""
-        if not message.text.strip():
+        if not self._composer.text.strip():
             self.hint("Nothing to send yet: write a question first.")
-        elif self._may_ask():
-            await self._ask(self._composer.take())
+        elif self.may_ask():
+            edited, prompt = self._editing.take()
+            if edited is not None and edited in self.conversation.turns:
+                await self.answer_turn(self.conversation.edit(edited, prompt))
+            else:
+                await self.answer_turn(self.conversation.begin(prompt))
 
     async def on_question_asked(self, message: Question.Asked) -> None:
         """Send an example question."""
-        if self._may_ask():
+        if self.may_ask():
             self._composer.focus()
-            await self._ask(message.text)
+            await self.answer_turn(self.conversation.begin(message.text))
 
     async def action_ask_example(self, number: int) -> None:
         """Send an example question by its key."""
         for welcome in self.query(Welcome):
-            if self._may_ask():
-                await self._ask(welcome.questions[number])
+            if self.may_ask():
+                await self.answer_turn(self.conversation.begin(welcome.questions[number]))
 
-    def _may_ask(self) -> bool:
-        if self._answering is not None:
-            self.hint("Still answering: Esc stops it, then send this.")
-        elif self._loading:
-            self.hint("The model is still loading; your text stays in the box.")
-        elif self.info is None:
-            self.hint("There is no engine: press r in the message above to try again.")
-            self.query(EngineNotice).first().focus()
-        else:
-            return True
-        return False
-
-    async def _ask(self, prompt: str) -> None:
-        assert self.info is not None
-        await self.query("Welcome, ErrorNotice").remove()
-        self.conversation.model = self.info.id
-        turn = self.conversation.begin(prompt)
-        view = AssistantMessage(turn)
-        await self._messages.mount(UserMessage(prompt), view)
-        self._messages.anchor()
-        self._answering = Answering(self.conversation, view, self.meter, self._store)
-        self._worker = self._answer(self._answering, self._request(self.info))
-
-    def _request(self, info: ModelInfo) -> ChatRequest:
-        given = self._settings.temperature
-        return ChatRequest(
-            self.conversation.messages(),
-            SamplingSettings(
-                temperature=info.recommended_temperature if given is None else given, top_p=info.recommended_top_p
-            ),
-            thinking="thinking" if self.thinking else "chat",
-            conversation_id=self.conversation.id,
-        )
-
-    @work(exclusive=True, group="answer")
-    async def _answer(self, answering: Answering, request: ChatRequest) -> None:
-        client = self._link.client
-        assert client is not None
-        failure = await answering.run(client, request)
-        if failure is not None:
-            await self._show_failure(answering, failure)
-
-    async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """An answer has ended, whole, stopped or failed."""
-        over = event.state in (WorkerState.SUCCESS, WorkerState.CANCELLED, WorkerState.ERROR)
-        if event.worker is self._worker and over and self._answering is not None:
-            view, self._answering, self._worker = self._answering.view, None, None
-            if view.is_attached:  # a turn that was withdrawn has no view any more
-                await view.finish()
-            self._tick()
-
-    async def _show_failure(self, answering: Answering, failure: DsparkError) -> None:
-        turn = answering.turn
-        if turn.is_empty:  # nothing to keep of the answer: the prompt goes back where it can be mended
-            self.conversation.withdraw(turn)
-            answering.save()
-            await self._remove_turn_view(answering.view)
-            self._composer.give_back(turn.prompt)
-        if isinstance(failure, EngineUnavailableError) or failure.code == EngineUnavailableError.code:
-            await self._show_engine_notice(await self._what_happened(failure))
-        else:
-            await self._messages.mount(ErrorNotice(str(failure)))
-            self._messages.anchor()
-
-    async def _what_happened(self, failure: DsparkError) -> str:
-        """A process that dies closes its connections a moment before its end can be seen."""
-        for _ in range(20):
-            if (notice := self._link.death_notice()) is not None:
-                return notice
-            await asyncio.sleep(0.05)
-        return str(failure)
-
-    async def _remove_turn_view(self, view: AssistantMessage) -> None:
-        prompts = self._messages.query(UserMessage)
-        if prompts:
-            await prompts.last().remove()
-        await view.remove()
+    async def action_regenerate(self) -> None:
+        """Ask for another answer to the last prompt; the one that is there stays as a version."""
+        if not self.conversation.turns:
+            self.hint("There is nothing to answer again yet.")
+        elif self.may_ask():
+            await self.answer_turn(self.conversation.regenerate(self.conversation.turns[-1]))
 
     # ---- keys
 
@@ -277,10 +135,11 @@ class ChatScreen(Screen[None]):
             event.stop()
 
     def action_stop(self) -> None:
-        """Stop the answer; without one, return to the box."""
+        """Stop the answer; without one, leave editing and return to the box."""
         if self._worker is not None:
             self._worker.cancel()
         else:
+            self._editing.leave()
             self._composer.focus()
 
     def action_interrupt(self) -> None:
@@ -297,20 +156,97 @@ class ChatScreen(Screen[None]):
             self._quit_until = time.monotonic() + _QUIT_SECONDS
             self.hint("Press Ctrl+C again to quit.", _QUIT_SECONDS)
 
+    def action_edit(self, step: int) -> None:
+        """Put an own prompt into the box: the last one, then the ones before."""
+        if self._answering is not None:
+            self.hint("Still answering: Esc stops it, then edit.")
+        elif not self._editing.step(self.conversation, step):
+            self.hint(
+                "There is no other message of yours there." if self.conversation.turns else "Nothing to edit yet."
+            )
+
+    async def action_version(self, step: int) -> None:
+        """Show the neighbour of the last turn that has several versions."""
+        for turn in reversed(self.conversation.turns):
+            if len(self.conversation.versions(turn)) > 1:
+                await self._show_version(turn, step)
+                return
+        self.hint("There is one version of everything: Alt+Up edits, Ctrl+R answers again.")
+
+    async def on_version_marker_stepped(self, message: VersionMarker.Stepped) -> None:
+        """Show the neighbour of this turn."""
+        await self._show_version(message.turn, message.step)
+
+    async def _show_version(self, turn: Turn, step: int) -> None:
+        versions = self.conversation.versions(turn)
+        at = versions.index(turn) + step
+        if self._answering is not None:
+            self.hint("Still answering: Esc stops it, then switch.")
+        elif not 0 <= at < len(versions):
+            self.hint(f"This is the {'first' if step < 0 else 'last'} of {len(versions)} versions.")
+        else:
+            self._editing.leave()
+            self.conversation.select(versions[at])
+            self._store.keep(self.conversation)
+            await self.query(ErrorNotice).remove()
+            await self._messages.show(self.conversation)
+            if (view := self._messages.view_of(versions[at])) is not None and isinstance(self.focused, VersionMarker):
+                view.marker.focus()
+
     async def action_new_conversation(self) -> None:
         """Begin anew; what was said stays on disk."""
         if self._worker is not None:
             self.hint("Still answering: Esc stops it, then Ctrl+N.")
             return
-        self.conversation = Conversation(model=self.info.id if self.info is not None else "")
+        await self._enter(Conversation(model=self.info.id if self.info is not None else ""))
+
+    async def _enter(self, conversation: Conversation) -> None:
+        self._editing.leave()
+        self.conversation = conversation
         self.meter = LiveMeter()
-        await self._messages.query("#messages > *").exclude("EngineNotice").remove()
-        await self._messages.mount(Welcome(self.info), before=0)
+        await self.query("Welcome, ErrorNotice").remove()
+        await self._messages.show(conversation)
+        if not conversation.turns:
+            await self._messages.mount(Welcome(self.info), before=0 if self._messages.children else None)
         self._composer.focus()
-        self._tick()
+        self._count_kept()
+        self.draw()
+
+    @work(exclusive=True, group="conversations")
+    async def action_conversations(self) -> None:
+        """The list; what is chosen there is opened."""
+        if self._worker is not None:
+            self.hint("Still answering: Esc stops it, then Ctrl+O.")
+            return
+        open_id = self.conversation.id
+        chosen = await self.app.push_screen_wait(SessionsScreen(self._store))
+        if chosen is not None and chosen != open_id:
+            await self._open(chosen)
+        elif self.conversation.turns and not self._store.problem:
+            name = self._store.name_of(open_id)
+            if name is None:  # it was deleted in the list
+                await self.action_new_conversation()
+            else:
+                self.conversation.name = name
+        self._count_kept()
+
+    async def _open(self, conversation_id: str) -> None:
+        try:
+            conversation = self._store.load(conversation_id)
+        except (KeyError, ValueError, sqlite3.Error) as error:
+            self.hint(f"It cannot be opened: {error}", _LONG_HINT_SECONDS)
+            return
+        self.thinking = bool(conversation.settings.get("thinking", self.thinking))
+        await self._enter(conversation)
+        if conversation.turns[-1].state == "interrupted":
+            self.hint("The last answer was cut off; Ctrl+R answers again.", _LONG_HINT_SECONDS)
+
+    def _count_kept(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # only a number in a hint
+            self._kept = count(self._store)
 
     def action_toggle_thinking(self) -> None:
-        """Think, or not, from the next answer on."""
+        """For the next answers, not for one under way."""
         self.thinking = not self.thinking
         self.hint(f"Thinking is {'on' if self.thinking else 'off'} from the next answer on.")
 
@@ -335,29 +271,7 @@ class ChatScreen(Screen[None]):
 
     # ---- showing
 
-    def hint(self, text: str, seconds: float = _HINT_SECONDS) -> None:
-        """Say something for a moment, in the line above the box."""
-        self.last_hint = text
-        self._hint_until = time.monotonic() + seconds
-        self._tick()
-
-    def _tick(self) -> None:
-        if not self.is_attached:
-            return
-        shows_hint = time.monotonic() < self._hint_until
-        self._phase.set_class(shows_hint, "-hint")
-        self._phase.update(self.last_hint if shows_hint else self._loading or phase_label(self.meter))
-        width = max(self.size.width - 4, 10)
-        unsaved = bool(self._store.problem)
-        self._status.update(status_line(self.info, self.meter, thinking=self.thinking, width=width, unsaved=unsaved))
-        if self._answering is not None:
-            self._show_thinking(self._answering)
-
-    def _show_thinking(self, answering: Answering) -> None:
-        turn, block = answering.turn, answering.view.thinking
-        if not block.is_attached or not turn.reasoning:
-            return
-        if self.meter.phase == "thinking":
-            block.show(turn.reasoning, self.meter.phase_seconds)
-        elif block.is_live:
-            block.close(turn.reasoning, self.meter.thinking_seconds)
+    @property
+    def last_hint(self) -> str:
+        """What was said last in the line above the box."""
+        return self._phase.last_hint

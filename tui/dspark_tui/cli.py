@@ -61,6 +61,7 @@ def chat(
         float | None, typer.Option("--temperature", min=0.0, max=2.0, help="0 is greedy; the model's own if left out.")
     ] = None,
     context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
+    resume: Annotated[bool, typer.Option("--continue", "-c", help="Open the latest conversation again.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Chat with a model on this computer, in the terminal."""
@@ -82,7 +83,7 @@ def chat(
     named = [_checked(text) for text in (model, draft)]
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("dspark-chat needs a terminal.", hint="In scripts and pipes use: dspark-local run")
-    _run(_link(named[0], named[1], context, connect, keep_warm), think, temperature)
+    _run(_link(named[0], named[1], context, connect, keep_warm), think, temperature, resume)
 
 
 def _checked(text: str | None) -> str | None:
@@ -116,13 +117,13 @@ def _link(
     return LocalEngine(EngineOptions(model, draft, context), keep_warm=keep_warm)
 
 
-def _run(link: EngineLink, think: bool, temperature: float | None) -> None:
+def _run(link: EngineLink, think: bool, temperature: float | None, resume: bool) -> None:
     from dspark_tui.app import ChatApp
-    from dspark_tui.chat_screen import ChatSettings
+    from dspark_tui.chat_settings import ChatSettings
     from dspark_tui.stderr_guard import guarded_stderr
 
     log_path, store = _state_folder()
-    chat_app = ChatApp(link, ChatSettings(think, temperature), store)
+    chat_app = ChatApp(link, ChatSettings(think, temperature, resume), store)
     # Leave through the same door when the terminal goes or the program is asked to end: the engine is stopped below.
     for name in ("SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
@@ -132,23 +133,33 @@ def _run(link: EngineLink, think: bool, temperature: float | None) -> None:
             chat_app.run()
     finally:
         link.close()
-        _rescue(store)
+        try:
+            _rescue(store)
+        finally:
+            store.close()
     if chat_app.return_code:
         raise DsparkError("The chat ended with an error.", hint=f"Its log: {log_path}. Every conversation is on disk.")
 
 
 def _state_folder() -> tuple[Path, ConversationStore]:
     """The log file and the store, both tried before the screen opens. Raises DsparkError when nothing can be kept."""
-    from dspark_local.paths import log_dir
-    from dspark_tui.store import ConversationStore
+    import sqlite3
+
+    from dspark_local.paths import log_dir, state_dir
+    from dspark_tui.importing_legacy import import_legacy
+    from dspark_tui.store import FILE_NAME, ConversationStore
 
     try:
         log_path = log_dir() / "chat.log"
         log_path.touch(mode=0o600)
-        return log_path, ConversationStore()
-    except OSError as error:
+        store = ConversationStore()
+        store.unreadable = import_legacy(store, state_dir() / "conversations")
+        return log_path, store
+    except (OSError, sqlite3.Error) as error:
+        path = getattr(error, "filename", None) or state_dir() / FILE_NAME
+        reason = getattr(error, "strerror", None) or error
         raise DsparkError(
-            f"The folder for conversations and logs cannot be used: {error.filename}: {error.strerror or error}.",
+            f"The folder for conversations and logs cannot be used: {path}: {reason}.",
             hint="Make it writable, or set DSPARK_HOME to another folder.",
         ) from error
 
@@ -159,12 +170,12 @@ def _rescue(store: ConversationStore) -> None:
         copies = store.rescue()
     except OSError as error:
         raise DsparkError(
-            f"The last conversation is lost: neither {store.folder} nor the temporary folder takes it: {error}."
+            f"The last conversation is lost: neither {store.path} nor the temporary folder takes it: {error}."
         ) from error
     if copies:
         raise DsparkError(
-            f"{store.folder} did not take this conversation, so it was written to {', '.join(map(str, copies))}.",
-            hint=f"Make room and move it to {store.folder}.",
+            f"{store.path} did not take this conversation, so it was written to {', '.join(map(str, copies))}.",
+            hint=f"Make room, then import it in the chat: Ctrl+O, F6. The database stays {store.path}.",
         )
 
 

@@ -20,8 +20,13 @@ Answering
   Ctrl+T          thinking on or off for the next answers
   Ctrl+Y          copy the last answer
   Tab, Enter      reach and unfold a thinking block
-Conversation
+  Ctrl+R          answer the last prompt again; the old answer stays
+Conversations
   Ctrl+N          new conversation; the old one stays on disk
+  Ctrl+O          all conversations: search, open, rename, delete, export, import
+  Alt+Up, Down    edit an earlier prompt of yours (also F6); Enter sends it as a
+                  new version, and what followed the old one stays with it
+  Alt+Left, Right the version before or after (also F7, F8), where `2/3` stands
   PgUp, PgDn      scroll; at the end it follows the answer again
   F2 F3 F4        ask an example question, in an empty conversation
 Program

@@ -1,0 +1,134 @@
+"""The part of the chat that asks and shows what comes back: one conversation, one answer at a time."""
+
+from __future__ import annotations
+
+from textual import work
+from textual.worker import Worker, WorkerState
+
+from dspark_local.backend import ModelInfo
+from dspark_local.errors import DsparkError, EngineUnavailableError
+from dspark_local.request import ChatRequest, SamplingSettings
+from dspark_tui.answering import Answering
+from dspark_tui.chat_settings import ChatSettings
+from dspark_tui.conversation import Conversation, Turn
+from dspark_tui.engine_link import EngineLink
+from dspark_tui.engine_screen import EngineScreen
+from dspark_tui.meter import LiveMeter
+from dspark_tui.status import phase_label, status_line
+from dspark_tui.store import ConversationStore
+from dspark_tui.widgets.notice import EngineNotice, ErrorNotice
+
+_IDLE_KEYS = "Ctrl+O conversations · Ctrl+R answer again · Alt+Up edit · F1 all keys"
+
+
+class AskingScreen(EngineScreen):
+    """`conversation` is the truth; the list mirrors its visible path."""
+
+    def __init__(self, link: EngineLink, settings: ChatSettings, store: ConversationStore) -> None:
+        super().__init__(link, store)
+        self._settings = settings
+        self.conversation = Conversation()
+        self.meter = LiveMeter()
+        self.thinking = settings.thinking
+        self._answering: Answering | None = None
+        self._worker: Worker[None] | None = None
+        self._kept = 0
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is under way."""
+        return self._answering is not None
+
+    def may_ask(self) -> bool:
+        """Whether a prompt can be sent now; if not, a hint says why."""
+        if self._answering is not None:
+            self.hint("Still answering: Esc stops it, then send this.")
+        elif self._loading:
+            self.hint("The model is still loading; your text stays in the box.")
+        elif self.info is None:
+            self.hint("There is no engine: press r in the message above to try again.")
+            self.query(EngineNotice).first().focus()
+        else:
+            return True
+        return False
+
+    async def answer_turn(self, turn: Turn) -> None:
+        """Send the path to this newest turn, and stream its answer."""
+        assert self.info is not None
+        await self.query("Welcome, ErrorNotice").remove()
+        self.conversation.model = self.info.id
+        self.conversation.settings |= {"thinking": self.thinking, "temperature": self._settings.temperature}
+        await self._messages.show(self.conversation)
+        view = self._messages.view_of(turn)
+        assert view is not None, "the newest turn is always mounted"
+        self._answering = Answering(self.conversation, view.answer, self.meter, self._store)
+        self._worker = self._answer(self._answering, self._request(self.info))
+
+    def _request(self, info: ModelInfo) -> ChatRequest:
+        given = self._settings.temperature
+        return ChatRequest(
+            self.conversation.messages(),
+            SamplingSettings(
+                temperature=info.recommended_temperature if given is None else given, top_p=info.recommended_top_p
+            ),
+            thinking="thinking" if self.thinking else "chat",
+            conversation_id=self.conversation.id,
+        )
+
+    @work(exclusive=True, group="answer")
+    async def _answer(self, answering: Answering, request: ChatRequest) -> None:
+        client = self._link.client
+        assert client is not None
+        failure = await answering.run(client, request)
+        if failure is not None:
+            await self._show_failure(answering, failure)
+
+    async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """An answer has ended, whole, stopped or failed."""
+        over = event.state in (WorkerState.SUCCESS, WorkerState.CANCELLED, WorkerState.ERROR)
+        if event.worker is self._worker and over and self._answering is not None:
+            view, self._answering, self._worker = self._answering.view, None, None
+            if view.is_attached:  # a turn that was withdrawn has no view any more
+                await view.finish()
+            self.draw()
+
+    async def _show_failure(self, answering: Answering, failure: DsparkError) -> None:
+        turn = answering.turn
+        if turn.is_empty:  # nothing to keep of the answer: the prompt goes back where it can be mended
+            self.conversation.withdraw(turn)
+            answering.save()
+            await self._messages.show(self.conversation)
+            if all(other.prompt_id != turn.prompt_id for other in self.conversation.tree):
+                self._composer.give_back(turn.prompt)
+        if isinstance(failure, EngineUnavailableError) or failure.code == EngineUnavailableError.code:
+            await self.show_engine_notice(await self.what_happened(failure))
+        else:
+            await self._messages.mount(ErrorNotice(str(failure)))
+            self._messages.anchor()
+
+    # ---- showing
+
+    def draw(self) -> None:
+        """Bring the lines above and below the box up to date."""
+        if not self.is_attached:
+            return
+        self._phase.show(self._loading or phase_label(self.meter) or self._idle_line())
+        width = max(self.size.width - 4, 10)
+        unsaved = bool(self._store.problem)
+        self._status.update(status_line(self.info, self.meter, thinking=self.thinking, width=width, unsaved=unsaved))
+        if self._answering is not None:
+            self._show_thinking(self._answering)
+
+    def _idle_line(self) -> str:
+        if self.conversation.turns:
+            return _IDLE_KEYS
+        return f"Ctrl+O opens one of {self._kept:,} conversations" if self._kept else ""
+
+    def _show_thinking(self, answering: Answering) -> None:
+        turn, block = answering.turn, answering.view.thinking
+        if not block.is_attached or not turn.reasoning:
+            return
+        if self.meter.phase == "thinking":
+            block.show(turn.reasoning, self.meter.phase_seconds)
+        elif block.is_live:
+            block.close(turn.reasoning, self.meter.thinking_seconds)

@@ -1,0 +1,129 @@
+"""The part of the chat that looks after its engine and its disk: connects, notices an end, and says so in the list."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+
+from textual import work
+from textual.screen import Screen
+from textual.widgets import Static
+
+from dspark_local.backend import LoadProgress, ModelInfo
+from dspark_local.errors import DsparkError
+from dspark_tui.engine_link import EngineLink
+from dspark_tui.status import loading_label, unsaved_text
+from dspark_tui.store import ConversationStore
+from dspark_tui.widgets.composer import Composer
+from dspark_tui.widgets.message_list import MessageList
+from dspark_tui.widgets.notice import EngineNotice, UnsavedNotice
+from dspark_tui.widgets.phase_line import PhaseLine
+
+_LIVENESS_SECONDS = 1.0
+
+
+class EngineScreen(Screen[None]):
+    """`info` is None while there is no engine to ask; `loading` says so while one is coming."""
+
+    def __init__(self, link: EngineLink, store: ConversationStore) -> None:
+        super().__init__()
+        self._link = link
+        self._store = store
+        self.info: ModelInfo | None = None
+        self._loading = "Starting the engine"
+        self._told_problem = ""
+        # Held here, because timers and workers may still run while the screen is being taken down.
+        self._messages = MessageList()
+        self._phase = PhaseLine()
+        self._composer = Composer()
+        self._status = Static(id="status", markup=False)
+
+    @property
+    @abstractmethod
+    def is_answering(self) -> bool:
+        """Whether an answer is under way."""
+
+    @abstractmethod
+    async def engine_ready(self, info: ModelInfo) -> None:
+        """The engine can be asked from now on."""
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Bring the lines above and below the box up to date."""
+
+    def hint(self, text: str, seconds: float = 2.5) -> None:
+        """Say something for a moment, in the line above the box."""
+        self._phase.hint(text, seconds)
+        self.draw()
+
+    def watch_engine(self) -> None:
+        """Connect, and from then on look once a second whether engine and disk still serve."""
+        self.set_interval(_LIVENESS_SECONDS, self._check)
+        self.connect()
+
+    async def on_unmount(self) -> None:
+        """Close connections, which stops an answer under way on the server too."""
+        await self._link.disconnect()
+
+    @work(exclusive=True, group="engine")
+    async def connect(self) -> None:
+        """Reach the engine, started if need be, and wait for its model."""
+        self.info = None
+        self._loading = "Starting the engine"
+        try:
+            info = await self._link.connect(self._note_loading)
+        except DsparkError as error:
+            self._loading = ""
+            await self.show_engine_notice(str(error))
+            return
+        self._loading = ""
+        self.info = info
+        await self.engine_ready(info)
+        self.draw()
+
+    def _note_loading(self, progress: LoadProgress) -> None:
+        self._loading = loading_label(progress)
+
+    async def _check(self) -> None:
+        if not self.is_answering:
+            self._store.retry()
+            if self.info is not None and (notice := self._link.death_notice()) is not None:
+                await self.show_engine_notice(notice)
+        await self._tell_of_the_disk()
+
+    async def _tell_of_the_disk(self) -> None:
+        """Say once that the disk refuses; the status line goes on saying so until it takes everything again."""
+        told, self._told_problem = self._told_problem, self._store.problem
+        if self._store.problem == told:
+            return
+        await self.query(UnsavedNotice).remove()
+        if self._store.problem:
+            await self._messages.mount(UnsavedNotice(unsaved_text(self._store.problem, self._store.path)))
+            self._messages.anchor()
+        else:
+            self.hint("Everything said is on disk now.")
+
+    async def show_engine_notice(self, text: str) -> None:
+        """Say in the list that there is no engine, with the key that brings it back."""
+        self.info = None
+        await self.query(EngineNotice).remove()
+        notice = EngineNotice(text)
+        await self._messages.mount(notice)
+        self._messages.anchor()
+        if not self._composer.text:  # keys of somebody who is writing belong to the box
+            notice.focus()
+        self.draw()
+
+    async def on_engine_notice_restart(self) -> None:
+        """Start the engine again; the conversation goes on where it was."""
+        await self.query(EngineNotice).remove()
+        self._composer.focus()
+        self.connect()
+
+    async def what_happened(self, failure: DsparkError) -> str:
+        """A process that dies closes its connections a moment before its end can be seen."""
+        for _ in range(20):
+            if (notice := self._link.death_notice()) is not None:
+                return notice
+            await asyncio.sleep(0.05)
+        return str(failure)

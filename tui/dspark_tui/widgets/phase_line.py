@@ -1,0 +1,29 @@
+"""The line above the box: what is going on, for a moment a hint, and in idle times the keys worth knowing."""
+
+from __future__ import annotations
+
+import time
+
+from textual.widgets import Static
+
+_HINT_SECONDS = 2.5
+
+
+class PhaseLine(Static):
+    """hint() says something for a moment; show() is called a few times a second."""
+
+    def __init__(self) -> None:
+        super().__init__(id="phase", markup=False)
+        self.last_hint = ""
+        self._hint_until = 0.0
+
+    def hint(self, text: str, seconds: float = _HINT_SECONDS) -> None:
+        """Say `text` for so many seconds."""
+        self.last_hint = text
+        self._hint_until = time.monotonic() + seconds
+
+    def show(self, text: str) -> None:
+        """Show `text`, unless a hint still stands."""
+        shows_hint = time.monotonic() < self._hint_until
+        self.set_class(shows_hint, "-hint")
+        self.update(self.last_hint if shows_hint else text)
