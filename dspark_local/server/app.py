@@ -14,7 +14,7 @@ from starlette.responses import Response
 from dspark_local.errors import DsparkError
 from dspark_local.server.faults import RequestFaultError, error_response
 from dspark_local.server.guard import Access, GuardMiddleware
-from dspark_local.server.routes import chat_completions, health, messages, models
+from dspark_local.server.routes import chat_completions, completions, health, messages, models, responses
 from dspark_local.server.worker import EngineWorker
 
 KEEP_ALIVE_SECONDS = 10.0
@@ -25,7 +25,14 @@ log = logging.getLogger(__name__)
 def create_app(worker: EngineWorker, access: Access, *, keep_alive_seconds: float = KEEP_ALIVE_SECONDS) -> Starlette:
     """The application around a worker that was started, or will be, by the caller."""
     app = Starlette(
-        routes=[*health.ROUTES, *models.ROUTES, *chat_completions.ROUTES, *messages.ROUTES],
+        routes=[
+            *health.ROUTES,
+            *models.ROUTES,
+            *chat_completions.ROUTES,
+            *completions.ROUTES,
+            *responses.ROUTES,
+            *messages.ROUTES,
+        ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=list(access.hosts), www_redirect=False),
             Middleware(GuardMiddleware, access=access),

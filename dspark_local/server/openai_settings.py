@@ -66,7 +66,7 @@ def check_model(wire: WireSampling, info: ModelInfo) -> None:
 
 
 def sampling_of(wire: WireSampling, info: ModelInfo, max_tokens: int | None) -> SamplingSettings:
-    """Sampling as asked for, the rest as the model recommends. RequestFaultError names a field out of range."""
+    """Sampling as asked for, the rest as the model recommends. Raises UsageError: call it within naming_fields."""
     given: dict[str, Any] = {
         "temperature": info.recommended_temperature,
         "top_p": info.recommended_top_p,
@@ -74,8 +74,7 @@ def sampling_of(wire: WireSampling, info: ModelInfo, max_tokens: int | None) -> 
         "stop": (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ()),
     }
     given |= {name: value for name in _SAMPLING_FIELDS if (value := getattr(wire, name)) is not None}
-    with naming_fields():
-        return SamplingSettings(**given)
+    return SamplingSettings(**given)
 
 
 @contextmanager
