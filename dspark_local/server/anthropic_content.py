@@ -12,6 +12,9 @@ from dspark_local.server.schemas.anthropic import ContentBlock, InputMessage, Te
 
 _BILLING_HEADER = "x-anthropic-billing-header:"
 _BETWEEN_BLOCKS = "\n\n"  # what the model's own encoding puts between the parts of a turn
+# The model knows no system turn but the first: a later one would run into the words before it. So it becomes part of
+# the user's turn, in the form in which Claude Code itself puts such words there.
+_REMINDER = "<system-reminder>\n{}\n</system-reminder>"
 
 
 def system_text(system: str | Sequence[TextPart] | None) -> str:
@@ -42,8 +45,7 @@ def to_messages(turns: Sequence[InputMessage]) -> list[ChatMessage]:
             else:
                 out.append(message)
         elif turn.role == "system":
-            texts = [_text_of(block.type, block.text, place) for block in blocks]
-            out.append(ChatMessage("system", _BETWEEN_BLOCKS.join(texts)))
+            out += [ChatMessage("user", _REMINDER.format(_text_of(block.type, block.text, place))) for block in blocks]
         else:
             out += list(_user(blocks, place)) or [ChatMessage("user")]
     return out

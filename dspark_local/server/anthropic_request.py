@@ -18,11 +18,11 @@ from dspark_local.server.anthropic_content import system_text, to_messages
 from dspark_local.server.faults import RequestFaultError
 from dspark_local.server.schemas.anthropic import CountTokensRequest, Effort, MessagesRequest, Tool
 
-# Both lower levels are the model's plain thinking; it knows two degrees beyond that.
+# "high" is what Anthropic's models do when nothing is said, so here it is the model's plain thinking.
 _EFFORTS: dict[Effort, Literal["high", "max"] | None] = {
     "low": None,
     "medium": None,
-    "high": "high",
+    "high": None,
     "xhigh": "high",
     "max": "max",
 }

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dspark_local.server.faults import RequestFaultError, error_response
+from dspark_local.server.anthropic_faults import error_response_for
+from dspark_local.server.faults import RequestFaultError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
@@ -69,7 +70,7 @@ class GuardMiddleware:
         headers = Headers(scope=scope)
         fault = self._fault(scope, headers)
         if fault is not None:
-            await error_response(fault)(scope, receive, send)
+            await error_response_for(scope["path"], fault)(scope, receive, send)
             return
         await self._app(scope, _capped(receive, self._body_seconds), send)
 
