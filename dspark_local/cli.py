@@ -18,6 +18,7 @@ from typer.main import get_command
 from dspark_local import __version__
 from dspark_local.commands.bench import bench
 from dspark_local.commands.calibrate import calibrate
+from dspark_local.commands.connect import connect
 from dspark_local.commands.doctor import doctor
 from dspark_local.commands.list_models import list_models
 from dspark_local.commands.path import path
@@ -44,6 +45,7 @@ app = typer.Typer(
 for _name, _command in (
     ("run", run),
     ("serve", serve),
+    ("connect", connect),
     ("plan", plan),
     ("pull", pull),
     ("list", list_models),
