@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
 from dspark_local.demo import weights_path
-from dspark_local.engine.answer_text import AnswerText
+from dspark_local.engine.answering import Answering, Prepared
+from dspark_local.engine.answers import Answers, events_of
 from dspark_local.engine.calibration import Calibration, load_calibration
 from dspark_local.engine.calibration_store import OnlineStore, draft_key, local_folder
 from dspark_local.engine.cost_store import CostStore
 from dspark_local.engine.generate import generate
 from dspark_local.engine.scoring import score_tokens
-from dspark_local.engine.session_pool import SessionPool
+from dspark_local.engine.session_pool import NOTEWORTHY, SessionPool
 from dspark_local.engine.speculation import Speculation
-from dspark_local.engine.task import Step, Task, check_prompt
-from dspark_local.errors import CheckpointError, OutOfMemoryError, UsageError
-from dspark_local.events import Event, Finished, FinishReason
-from dspark_local.model_errors import models_errors
+from dspark_local.engine.task import Task
+from dspark_local.errors import CheckpointError, DsparkError, UsageError
+from dspark_local.events import Event
+from dspark_local.native_errors import as_told, native_errors
 from dspark_local.opening import open_model
 from dspark_local.protocols.chat_encoding import encode_chat_segments
-from dspark_local.protocols.detokenize import IncrementalDetokenizer
-from dspark_local.protocols.output_parser import OutputParser
-from dspark_local.protocols.stop_strings import StopStrings
+from dspark_local.protocols.special_tokens import USER
 from dspark_local.protocols.tokenizer import ChatTokenizer
-from dspark_local.request import ChatRequest, SamplingSettings, TokenRequest
+from dspark_local.request import ChatRequest, TokenRequest
 from dspark_models import Drafter, Target
 
 OnProgress = Callable[[LoadProgress], None]
@@ -38,7 +35,7 @@ NO_DRAFT = "by copies from the text alone: the model's directory holds no draft"
 
 
 class NativeBackend:
-    """Implements dspark_local.backend.Backend. One request at a time."""
+    """Implements dspark_local.backend.BatchingBackend; chat and complete run one answer alone."""
 
     def __init__(
         self,
@@ -57,8 +54,11 @@ class NativeBackend:
         self.drafter = drafter
         self.draft_home = draft_home
         self._speculation = speculation or Speculation(drafter.block_size if drafter else 0, Calibration())
-        self._end_ids = frozenset(tokenizer.eos_ids)
+        self.slots = max_sequences
+        self._user_id = tokenizer.token_id(USER)
+        self._answering = Answering(tokenizer, target.vocab_size, target.context_length)
         self._pool = SessionPool(target, drafter, max_sequences)
+        self._answers = Answers(self._pool, self._speculation)
 
     @classmethod
     def load(
@@ -75,12 +75,13 @@ class NativeBackend:
     ) -> NativeBackend:
         """Open a checkpoint directory in the official format, and the draft in it or in draft_dir.
 
-        name is what the model is called, its directory's name if left out. max_sequences conversations stay cached.
-        Raises ModelNotFoundError, CheckpointError, OutOfMemoryError, and UsageError for a dtype that is not known.
+        name is what the model is called, its directory's name if left out. max_sequences answers run at once, and as
+        many conversations stay cached. Raises ModelNotFoundError, CheckpointError, OutOfMemoryError, and UsageError
+        for a dtype that is not known.
         """
 
         draft_home = draft_dir or model_dir
-        with _out_of_memory():
+        with native_errors():
             opened = open_model(
                 model_dir,
                 draft_dir,
@@ -120,15 +121,23 @@ class NativeBackend:
 
     def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
         """See Backend."""
-        prompt = self._encode(request)
-        parser = OutputParser(request.thinking, tools=request.tools, extra_tokens=self.tokenizer.markup_spellings)
-        answer = self._answer_text(request.sampling, parser)
-        return self._run(self._task(prompt, request, answer), request, answer, cancelled)
+        return self._run(self._prepare(request), request, cancelled)
 
     def complete(self, request: TokenRequest, cancelled: Cancelled) -> Iterator[Event]:
         """See Backend. Markup tokens other than the end tokens appear in the text as they are spelled."""
-        answer = self._answer_text(request.sampling, None)
-        return self._run(self._task(request.prompt_ids, request, answer), request, answer, cancelled)
+        return self._run(self._prepare(request), request, cancelled)
+
+    def begin(self, request: ChatRequest | TokenRequest, cancelled: Cancelled) -> int:
+        """See BatchingBackend."""
+        prepared = self._prepare(request)
+        landmark = self._landmark(request, prepared.task)
+        with native_errors():
+            return self._answers.begin(*prepared, request, cancelled, landmark=landmark)
+
+    def step(self) -> Iterator[tuple[int, Event | DsparkError]]:
+        """See BatchingBackend."""
+        for number, item in self._answers.step():
+            yield number, as_told(item) if isinstance(item, Exception) else item
 
     def tokenize(self, text: str) -> list[int]:
         """See Backend."""
@@ -140,7 +149,7 @@ class NativeBackend:
 
     def score(self, token_ids: Sequence[int]) -> list[float | None]:
         """See Backend."""
-        with models_errors(), _out_of_memory():
+        with native_errors():
             session = self._pool.scratch()
             try:
                 return score_tokens(session, token_ids)
@@ -151,7 +160,7 @@ class NativeBackend:
         """See Backend. What was learnt about speculation is kept for the next start."""
         self._speculation.save()
         self._pool.close()
-        del self.target, self.drafter, self._pool
+        del self.target, self.drafter, self._pool, self._answers
 
     def _encode(self, request: ChatRequest) -> list[int]:
         segments = encode_chat_segments(
@@ -162,43 +171,31 @@ class NativeBackend:
         )
         return self.tokenizer.encode_prompt(segments)
 
-    def _answer_text(self, sampling: SamplingSettings, parser: OutputParser | None) -> AnswerText:
-        detokenizer = IncrementalDetokenizer(self.tokenizer)
-        return AnswerText(detokenizer, StopStrings(sampling.stop), parser, silent_ids=self._end_ids)
-
-    def _task(self, prompt: Sequence[int], request: ChatRequest | TokenRequest, answer: AnswerText) -> Task:
-        check_prompt(prompt, self.target.vocab_size, self.target.context_length)
+    def _prepare(self, request: ChatRequest | TokenRequest) -> Prepared:
         mode = request.speculation.mode
+        if isinstance(request, ChatRequest):
+            prepared = self._answering.chat(request, self._encode(request))
+        else:
+            prepared = self._answering.complete(request)
         if self.drafter is None and mode in ("static", "threshold"):
             raise UsageError(
                 f"Speculation {mode!r} needs a draft, and this model's directory holds none.",
                 hint="Use off or auto, or name the draft's directory with --draft.",
             )
-        return Task(prompt, request.sampling, end_ids=self._end_ids, watch=answer.watch, repeatable=True)
+        return prepared
 
-    def _run(
-        self, task: Task, request: ChatRequest | TokenRequest, answer: AnswerText, cancelled: Cancelled
-    ) -> Iterator[Event]:
-        with models_errors(), _out_of_memory():
-            settings = request.speculation
-            costs = None
-            if settings.mode in ("auto", "ahead"):
-                costs = self._speculation.costs(lambda: self._pool.scratch(drafting=True))
-            session = self._pool.session(request.conversation_id, drafting=settings.mode != "off")
-            equipment = self._speculation.equip(session, settings, task.sampling.temperature, costs)
-            task = replace(task, scheduler=equipment.scheduler, calibration=equipment.calibration)
-            if task.sampling.seed is None or task.sampling.is_greedy:  # a seed keeps drafts by another rule
-                task = replace(task, learn=equipment.learn)
-            for progress in generate(session, task, cancelled, costs=costs):
-                if isinstance(progress, Step):
-                    yield from answer.take()
-                    if progress.round is not None:
-                        yield progress.round
-                elif isinstance(progress, Finished):
-                    yield from answer.finish(truncated=progress.reason != "stop")
-                    yield _finished(progress, answer)
-                else:
-                    yield progress
+    def _landmark(self, request: ChatRequest | TokenRequest, task: Task) -> int:
+        """Where the instructions end and the conversation begins: clients begin many conversations alike."""
+        if isinstance(request, TokenRequest) or self._user_id not in task.prompt:
+            return 0
+        begin = task.prompt.index(self._user_id)
+        return begin if begin >= NOTEWORTHY else 0
+
+    def _run(self, prepared: Prepared, request: ChatRequest | TokenRequest, cancelled: Cancelled) -> Iterator[Event]:
+        landmark = self._landmark(request, prepared.task)
+        with native_errors(), self._answers.seat(prepared.task, request, landmark=landmark) as seat:
+            for progress in generate(seat.session, seat.task, cancelled, costs=seat.costs):
+                yield from events_of(progress, prepared.answer)
 
 
 def _speculation(model_dir: Path, draft_home: Path, info: ModelInfo) -> Speculation:
@@ -210,23 +207,6 @@ def _speculation(model_dir: Path, draft_home: Path, info: ModelInfo) -> Speculat
         return Speculation(0, Calibration(), cost_store=cost_store)
     calibration = load_calibration(draft_home, block, local_folder(draft_home))
     return Speculation(block, calibration, cost_store=cost_store, online_store=OnlineStore(draft_home, block))
-
-
-def _finished(done: Finished, answer: AnswerText) -> Finished:
-    reason: FinishReason = "tool_calls" if done.reason == "stop" and answer.has_tool_calls else done.reason
-    return Finished(reason, done.token_ids, replace(done.stats, reasoning_tokens=answer.reasoning_tokens))
-
-
-@contextmanager
-def _out_of_memory() -> Iterator[None]:
-    """Memory that ran out after all, as an error that a user can act on."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(
-            f"Memory ran out: {str(error).splitlines()[0] if str(error) else 'no more could be allocated'}",
-            hint="Use a smaller --context, or --device cpu, or close what else uses the memory.",
-        ) from error
 
 
 def _recommended_sampling(model_dir: Path) -> tuple[float, float]:

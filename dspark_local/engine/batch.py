@@ -48,6 +48,10 @@ class Batch:
         self._members[number] = _Member(decoding, decoding.start())
         return number
 
+    def drop(self, number: int) -> None:
+        """Forget an answer, if it is still there, without a word; to be called between steps or for a step's item."""
+        self._members.pop(number, None)
+
     def step(self) -> Iterator[tuple[int, Progress | Exception]]:
         """One step of everybody; to be read to its end. The last item of a number is Finished or what it failed with.
 
@@ -63,10 +67,10 @@ class Batch:
             yield from self._read_on(reading)
         outcomes = self.rounds.play(list(decoding.values())) if decoding else []
         for number, outcome in zip(decoding, outcomes, strict=True):
-            yield number, outcome
             if isinstance(outcome, Exception):
-                del self._members[number]
-            elif decoding[number].reason is not None:
+                self.drop(number)
+            yield number, outcome
+            if decoding[number].reason is not None and number in self._members:
                 yield self._end(number)
 
     def _read_on(self, number: int) -> Iterator[tuple[int, Progress | Exception]]:
@@ -78,11 +82,11 @@ class Batch:
                 if isinstance(progress, PrefillProgress) and progress.cached < progress.done < progress.total:
                     return
         except Exception as error:  # noqa: BLE001 - handed to whoever asked for this answer
-            del self._members[number]
+            self.drop(number)
             yield number, error
             return
         member.prefill = None
-        if member.decoding.reason is not None:
+        if member.decoding.reason is not None and number in self._members:
             yield self._end(number)
 
     def _end(self, number: int) -> tuple[int, Progress | Exception]:

@@ -17,6 +17,7 @@ from dspark_local.engine.prompt_lookup import LookupTrust
 from dspark_models.protocols import DraftBlock, Drafter, DraftRequest, DraftSampler, LogitRows, Run, RunOutput, Target
 
 MAX_SNAPSHOTS = 4
+"""The oldest stays, as it is the one that most prompts can come back to; of the others the newest do."""
 
 MOST_UNSEEN = 64
 """Tokens whose taps wait for the draft to be asked; of V4-Flash they take 1.6 MB. More are shown to it together."""
@@ -37,6 +38,8 @@ class Session:
         self.drafter = drafter
         self.lookup_trust = LookupTrust()
         self.extra_slots = ExtraSlots()
+        self.landmark = 0
+        """Where other prompts are likely to part from this one: a snapshot is taken when an append passes it."""
         self._ids: list[int] = []
         # The furthest position written since the caches were last whole. Rings lose an old row for every row written,
         # rejected drafts included, so what can be undone counts from here, not from the present length.
@@ -67,20 +70,44 @@ class Session:
         The last token stays out because its logits are needed.
         """
         self._drop_undecided()
+        length, snapshot = self._way_back(prompt)
+        if snapshot is not None:
+            self._restore(snapshot)
+        elif length == 0 < self.length:
+            self.clear()
+        self._rewind(length)
+        return length
+
+    def reusable(self, prompt: Sequence[int]) -> int:
+        """How many tokens of the prompt `reuse` would find cached; nothing is changed."""
+        return self._way_back(prompt)[0]
+
+    def _way_back(self, prompt: Sequence[int]) -> tuple[int, _Snapshot | None]:
+        """(tokens of the prompt that can be kept, the snapshot to return to first, None where a rewind is enough)."""
         wanted = min(_common_prefix(self._ids, prompt), len(prompt) - 1)
         span = self.target.rewind_span
-        if wanted < self.length and self._reach - wanted > span:
-            # A restore brings all rows of that moment back, so some more can be undone from there.
-            usable = [old for old in self._snapshots if old.length <= wanted or old.reach - wanted <= span]
-            if not usable:
-                self.clear()
-                return 0
-            self._restore(max(usable, key=lambda old: old.length))
-        self._rewind(min(wanted, self.length))
-        return self.length
+        if wanted == self.length or self._reach - wanted <= span:
+            return wanted, None
+        # A restore brings all rows of that moment back, so some more can be undone from there.
+        usable = [old for old in self._snapshots if old.length <= wanted or old.reach - wanted <= span]
+        if not usable:
+            return 0, None
+        newest = max(usable, key=lambda old: old.length)
+        return min(wanted, newest.length), newest
 
     def append(self, ids: Sequence[int], logits: LogitRows) -> Tensor:
         """Take in decided tokens, at least one; returns logits [T | 1 | 0, V] float32 as asked."""
+        until = self.landmark - self.length
+        if logits != "all" and 0 < until < len(ids):
+            self._take_in(ids[:until], "none")
+            self.remember()
+            ids = ids[until:]
+        rows = self._take_in(ids, logits)
+        if self.length == self.landmark:
+            self.remember()
+        return rows
+
+    def _take_in(self, ids: Sequence[int], logits: LogitRows) -> Tensor:
         output = self._forward(ids, logits)
         self._observe(output.taps)
         self._ids.extend(ids)
@@ -106,7 +133,7 @@ class Session:
         draft_state = self.drafter.snapshot(self._draft_sequence) if self.drafter is not None else None
         target_state = self.target.snapshot(self._target_sequence)
         self._snapshots.append(_Snapshot(self.length, self._reach, target_state, draft_state))
-        del self._snapshots[:-MAX_SNAPSHOTS]
+        del self._snapshots[1 : 1 - MAX_SNAPSHOTS]
 
     def clear(self) -> None:
         """Forget everything and start afresh."""
