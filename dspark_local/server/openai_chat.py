@@ -8,14 +8,13 @@ from dspark_local.server.faults import RequestFaultError
 from dspark_local.server.openai_settings import (
     Thinking,
     check_model,
-    naming_fields,
     output_format_of,
     sampling_of,
     speculation_of,
     thinking_of,
-    tool_choice_of,
     with_output_format,
 )
+from dspark_local.server.openai_tools import function_tools, tool_choice_of
 from dspark_local.server.schemas.chat import WireChatRequest, WireMessage
 
 
@@ -29,19 +28,18 @@ def to_chat_request(wire: WireChatRequest, info: ModelInfo) -> ChatRequest:
     extension = wire.dspark
     output_format = output_format_of(wire.response_format, param="response_format")
     max_tokens = wire.max_completion_tokens if wire.max_completion_tokens is not None else wire.max_tokens
-    with naming_fields():
-        return ChatRequest(
-            messages=with_output_format([_message(message) for message in wire.messages], output_format),
-            sampling=sampling_of(wire, info, max_tokens),
-            speculation=speculation_of(extension),
-            thinking=thinking,
-            reasoning_effort=effort,
-            tools=tuple(wire.tools or ()),
-            conversation_id=extension.conversation_id if extension is not None else None,
-            top_logprobs=_top_logprobs(wire),
-            output_format=output_format,
-            tool_choice=tool_choice_of(wire.tool_choice),
-        )
+    return ChatRequest(
+        messages=with_output_format([_message(message) for message in wire.messages], output_format),
+        sampling=sampling_of(wire, info, max_tokens),
+        speculation=speculation_of(extension),
+        thinking=thinking,
+        reasoning_effort=effort,
+        tools=function_tools(wire.tools),
+        conversation_id=extension.conversation_id if extension is not None else None,
+        top_logprobs=_top_logprobs(wire),
+        output_format=output_format,
+        tool_choice=tool_choice_of(wire.tool_choice),
+    )
 
 
 def _top_logprobs(wire: WireChatRequest) -> int | None:

@@ -16,7 +16,6 @@ from dspark_local.server.openai_figures import DONE, finish_reason, progress_of,
 from dspark_local.server.openai_logprobs import PendingLogprobs, completion_logprobs
 from dspark_local.server.openai_settings import (
     check_model,
-    naming_fields,
     output_format_of,
     sampling_of,
     speculation_of,
@@ -69,15 +68,14 @@ def check_completion(wire: WireCompletionRequest, info: ModelInfo) -> None:
 def to_token_request(wire: WireCompletionRequest, prompt_ids: Sequence[int], info: ModelInfo) -> TokenRequest:
     """The engine's request for a checked body whose prompt has become ids."""
     extension = wire.dspark
-    with naming_fields(top_logprobs="logprobs"):
-        return TokenRequest(
-            prompt_ids=tuple(prompt_ids),
-            sampling=sampling_of(wire, info, wire.max_tokens),
-            speculation=speculation_of(extension),
-            conversation_id=extension.conversation_id if extension is not None else None,
-            top_logprobs=wire.logprobs,
-            output_format=output_format_of(wire.response_format, param="response_format"),
-        )
+    return TokenRequest(
+        prompt_ids=tuple(prompt_ids),
+        sampling=sampling_of(wire, info, wire.max_tokens),
+        speculation=speculation_of(extension),
+        conversation_id=extension.conversation_id if extension is not None else None,
+        top_logprobs=wire.logprobs,
+        output_format=output_format_of(wire.response_format, param="response_format"),
+    )
 
 
 class CompletionWriter:

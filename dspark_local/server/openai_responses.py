@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from dspark_local.backend import ModelInfo
 from dspark_local.request import ChatRequest
 from dspark_local.server.faults import RequestFaultError
 from dspark_local.server.openai_responses_input import messages_of
 from dspark_local.server.openai_settings import (
     check_model,
-    naming_fields,
     output_format_of,
     sampling_of,
     speculation_of,
     thinking_of,
-    tool_choice_of,
     with_output_format,
 )
+from dspark_local.server.openai_tools import function_tools, tool_choice_of
 from dspark_local.server.schemas.responses_request import WireResponseRequest
 
 LOGPROBS = "message.output_text.logprobs"
@@ -36,36 +32,18 @@ def to_chat_request(wire: WireResponseRequest, info: ModelInfo) -> ChatRequest:
     thinking, level = thinking_of(effort, None, param="reasoning.effort")
     output_format = output_format_of(wire.text.format if wire.text is not None else None, param="text.format")
     extension = wire.dspark
-    tools = function_tools(wire.tools or ())
-    with naming_fields(max_tokens="max_output_tokens"):
-        return ChatRequest(
-            messages=with_output_format(messages_of(wire.instructions, wire.input), output_format),
-            sampling=sampling_of(wire, info, wire.max_output_tokens),
-            speculation=speculation_of(extension),
-            thinking=thinking,
-            reasoning_effort=level,
-            tools=tools,
-            conversation_id=extension.conversation_id if extension is not None else None,
-            top_logprobs=_top_logprobs(wire),
-            output_format=output_format,
-            tool_choice=tool_choice_of(wire.tool_choice),
-        )
-
-
-def function_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """The functions among the tools, in the form of chat completions. Agents offer other kinds too: those are left out.
-
-    Raises RequestFaultError for a function without a name.
-    """
-    found: list[Mapping[str, Any]] = []
-    for number, tool in enumerate(tools):
-        if tool.get("type") != "function":
-            continue
-        if not isinstance(tool.get("name"), str) or not tool["name"]:
-            raise RequestFaultError(f"tools.{number} has no name.", param=f"tools.{number}.name")
-        known = {name: tool[name] for name in ("name", "description", "parameters") if tool.get(name) is not None}
-        found.append({"type": "function", "function": known})
-    return tuple(found)
+    return ChatRequest(
+        messages=with_output_format(messages_of(wire.instructions, wire.input), output_format),
+        sampling=sampling_of(wire, info, wire.max_output_tokens),
+        speculation=speculation_of(extension),
+        thinking=thinking,
+        reasoning_effort=level,
+        tools=function_tools(wire.tools),
+        conversation_id=extension.conversation_id if extension is not None else None,
+        top_logprobs=_top_logprobs(wire),
+        output_format=output_format,
+        tool_choice=tool_choice_of(wire.tool_choice),
+    )
 
 
 def _refuse_stored(wire: WireResponseRequest) -> None:

@@ -11,12 +11,10 @@ from dspark_local.backend import ModelInfo
 from dspark_local.errors import UsageError
 from dspark_local.request import (
     ChatMessage,
-    NamedTool,
     OutputFormat,
     SamplingSettings,
     SpeculationSettings,
     ThinkingMode,
-    ToolChoice,
 )
 from dspark_local.server.faults import RequestFaultError
 from dspark_local.server.schemas.sampling import WireEngineOptions, WireSampling
@@ -47,6 +45,9 @@ _SAMPLING_FIELDS = (
 )
 
 
+_NAMED_FIELDS = frozenset((*_SAMPLING_FIELDS, "max_tokens", "tool_choice", "top_logprobs"))
+
+
 def check_model(wire: WireSampling, info: ModelInfo) -> None:
     """RequestFaultError (404) when another model than the loaded one is asked for, or more than one answer (400)."""
     if wire.model and wire.model != info.id:
@@ -66,7 +67,7 @@ def check_model(wire: WireSampling, info: ModelInfo) -> None:
 
 
 def sampling_of(wire: WireSampling, info: ModelInfo, max_tokens: int | None) -> SamplingSettings:
-    """Sampling as asked for, the rest as the model recommends. Raises UsageError: call it within naming_fields."""
+    """Sampling as asked for, the rest as the model recommends. Raises UsageError, see naming_fields."""
     given: dict[str, Any] = {
         "temperature": info.recommended_temperature,
         "top_p": info.recommended_top_p,
@@ -79,9 +80,10 @@ def sampling_of(wire: WireSampling, info: ModelInfo, max_tokens: int | None) -> 
 
 @contextmanager
 def naming_fields(**renamed: str) -> Iterator[None]:
-    """A UsageError of the engine's request types, with the field it begins with in `param`, where clients look.
+    """A UsageError of the engine gets the field it is about in `param`, where clients look.
 
-    renamed: what the engine's fields are called on this route, where that differs.
+    The engine's messages begin with the field; renamed says what that is called on this route, where it differs, and
+    under `schema` which field holds a schema that cannot be enforced.
     """
     try:
         yield
@@ -89,10 +91,14 @@ def naming_fields(**renamed: str) -> Iterator[None]:
         raise
     except UsageError as error:
         field = error.message.split()[0]
-        known = field in (*_SAMPLING_FIELDS, "max_tokens", "stop", "tool_choice", "top_logprobs")
-        param = renamed.get(field, field) if known else None
-        message = error.message.replace(field, param) if param is not None else error.message
-        raise RequestFaultError(message, code=error.code, param=param, hint=error.hint) from error
+        if error.code == "invalid_json_schema":
+            error.param = renamed.get("schema")  # type: ignore[attr-defined]  # as faults.error_body reads it
+        elif field in _NAMED_FIELDS:
+            param = renamed.get(field, field)
+            fault = RequestFaultError(error.message.replace(field, param, 1), param=param, hint=error.hint)
+            fault.code = error.code
+            raise fault from error
+        raise
 
 
 def speculation_of(options: WireEngineOptions | None) -> SpeculationSettings:
@@ -108,24 +114,6 @@ def thinking_of(effort: str | None, switch: bool | None, *, param: str) -> Think
     level = _EFFORTS[effort] if effort is not None else None
     thinks = switch if switch is not None else level is not None
     return ("thinking", level) if thinks else ("chat", None)
-
-
-def tool_choice_of(choice: str | Mapping[str, Any] | None) -> ToolChoice:
-    """Any of OpenAI's forms: a word, {"type": "function", "name"} or {"type": "function", "function": {"name"}}."""
-    if choice is None:
-        return "auto"
-    if choice in ("auto", "none", "required"):
-        return choice  # type: ignore[return-value]  # mypy does not narrow by `in`
-    if isinstance(choice, Mapping) and choice.get("type") == "function":
-        function = choice.get("function", choice)
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if isinstance(name, str) and name:
-            return NamedTool(name)
-    raise RequestFaultError(
-        "tool_choice must be auto, none, required, or name one function.",
-        code="unsupported_value",
-        param="tool_choice",
-    )
 
 
 def output_format_of(form: Mapping[str, Any] | None, *, param: str) -> OutputFormat | None:

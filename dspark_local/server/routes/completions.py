@@ -12,6 +12,7 @@ from dspark_local.server.openai_completions import (
     prompt_of,
     to_token_request,
 )
+from dspark_local.server.openai_settings import naming_fields
 from dspark_local.server.routes.answering import stream_answer, whole_answer
 from dspark_local.server.routes.body import parse_body
 from dspark_local.server.schemas.completions import WireCompletionRequest
@@ -25,11 +26,13 @@ async def _completions(request: Request) -> Response:
     check_completion(wire, info)
     prompt = prompt_of(wire)
     ids = await worker.ask(lambda backend: backend.tokenize(prompt)) if isinstance(prompt, str) else prompt
-    asked = to_token_request(wire, ids, info)
-    if not wire.stream:
-        return await whole_answer(request, asked, CompletionWriter(info, asked))
     include_usage = wire.stream_options is not None and wire.stream_options.include_usage
-    return await stream_answer(request, asked, CompletionWriter(info, asked, include_usage=include_usage))
+    with naming_fields(top_logprobs="logprobs", schema="response_format"):
+        asked = to_token_request(wire, ids, info)
+        writer = CompletionWriter(info, asked, include_usage=include_usage)
+        if wire.stream:
+            return await stream_answer(request, asked, writer)
+        return await whole_answer(request, asked, writer)
 
 
 ROUTES = [Route("/v1/completions", _completions, methods=["POST"])]

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from dspark_local.server.openai_responses import to_chat_request
 from dspark_local.server.openai_responses_answer import ResponseWriter
+from dspark_local.server.openai_settings import naming_fields
 from dspark_local.server.routes.answering import stream_answer, whole_answer
 from dspark_local.server.routes.body import parse_body
 from dspark_local.server.schemas.responses_request import WireResponseRequest
@@ -16,11 +17,12 @@ from dspark_local.server.schemas.responses_request import WireResponseRequest
 async def _responses(request: Request) -> Response:
     info = request.app.state.worker.ready_info()
     wire = await parse_body(request, WireResponseRequest)
-    asked = to_chat_request(wire, info)
-    writer = ResponseWriter(info, wire, asked)
-    if wire.stream:
-        return await stream_answer(request, asked, writer)
-    return await whole_answer(request, asked, writer)
+    with naming_fields(max_tokens="max_output_tokens", schema="text.format" if wire.text is not None else "tools"):
+        asked = to_chat_request(wire, info)
+        writer = ResponseWriter(info, wire, asked)
+        if wire.stream:
+            return await stream_answer(request, asked, writer)
+        return await whole_answer(request, asked, writer)
 
 
 ROUTES = [Route("/v1/responses", _responses, methods=["POST"])]

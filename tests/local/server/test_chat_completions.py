@@ -11,7 +11,13 @@ from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend
 
 PATH = "/v1/chat/completions"
 USER = [{"role": "user", "content": "hello"}]
-TOOLS = [{"type": "function", "function": {"name": "get_weather"}}]
+
+
+def tool(**extra: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "get_weather"} | extra}
+
+
+TOOLS = [tool()]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 NESTED: dict[str, Any] = {}
 for _ in range(70):
@@ -177,6 +183,10 @@ async def test_settings_left_out_take_the_models_recommendation(http: httpx.Asyn
             "invalid_value",
             "tool_choice",
         ),
+        ({"tools": [{"function": 3}]}, 400, "invalid_value", "tools.0.function"),
+        ({"tools": [{"function": {"name": ""}}]}, 400, "invalid_value", "tools.0.function.name"),
+        ({"tools": [tool(parameters={"required": 3})]}, 400, "invalid_value", "tools.0.function.parameters"),
+        ({"tools": [tool(parameters={"properties": []})]}, 400, "invalid_value", "tools.0.function.parameters"),
         ({"tools": TOOLS * 513}, 400, "invalid_value", "tools"),
         ({"reasoning_effort": "ultra"}, 400, "invalid_value", "reasoning_effort"),
         ({"dspark": {"speculation": "sometimes"}}, 400, "invalid_value", None),

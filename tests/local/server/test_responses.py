@@ -301,6 +301,8 @@ def test_items_become_the_turns_they_came_from(client: openai.OpenAI, backend: F
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "invalid_value", "text.format"),
         ({"text": {"format": {"type": "xml"}}}, "unsupported_value", "text.format"),
         ({"tools": [{"type": "function"}]}, "invalid_value", "tools.0.name"),
+        ({"tools": [{"type": "function", "name": 'a"b'}]}, "invalid_value", "tools.0.name"),
+        ({"tools": [{"type": "function", "name": "a", "parameters": 3}]}, "invalid_value", "tools.0.parameters"),
         ({"tool_choice": "required"}, "invalid_value", "tool_choice"),
         ({"tool_choice": "required", "tools": [{"type": "web_search"}]}, "invalid_value", "tool_choice"),
         ({"tool_choice": {"type": "web_search"}}, "unsupported_value", "tool_choice"),
