@@ -43,6 +43,7 @@ def scripted_backend(
     context_length: int = 512,
     seconds_per_pass: float = 0.0,
     endless: bool = False,
+    slots: int = 2,
 ) -> NativeBackend:
     """The backend; folder receives its tokenizer. An endless one recites the answer again and again."""
     write_tokenizer(folder)
@@ -67,7 +68,7 @@ def scripted_backend(
             return LOST
         return 2 if endless and state + 1 == after_answer else (state + 1) % len(script)
 
-    target = SlowTarget(table, advance, rewind_span=16, context_length=context_length)
+    target = SlowTarget(table, advance, rewind_span=16, context_length=context_length, max_sequences=slots)
     target.seconds_per_pass = seconds_per_pass
     drafter = FakeDrafter(target, torch.zeros(1, VOCABULARY), skill=100) if with_draft else None
     info = ModelInfo(
@@ -78,4 +79,4 @@ def scripted_backend(
         recommended_temperature=0.0,
         extra={} if drafter else {"speculation": "off: no draft"},
     )
-    return NativeBackend(target, drafter, tokenizer, info)
+    return NativeBackend(target, drafter, tokenizer, info, max_sequences=slots)
