@@ -83,3 +83,33 @@ def test_a_fault_in_mid_stream_raises_instead_of_looking_complete(serve_on_socke
     assert [next(stream).choices[0].delta.content for _ in range(4)] == ["", "", "", "Speculative"]
     with pytest.raises(openai.APIError, match="a wire came loose"):
         list(stream)
+
+
+def test_closing_a_stream_stops_the_engine(serve_on_socket: Callable[..., Any]) -> None:
+    backend = FakeBackend(pass_seconds=0.01)
+    server = serve_on_socket(lambda progress: backend)
+    while server.worker.state == "loading":
+        pass
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret", max_retries=0)
+    with ask(client, messages=[{"role": "user", "content": "endless"}], stream=True) as stream:
+        for chunk in stream:
+            if chunk.choices[0].delta.content:
+                break
+    assert ask(client, messages=[{"role": "user", "content": "echo again"}]).choices[0].message.content == "again"
+    assert backend.passes < 100
+
+
+def test_a_full_queue_is_a_rate_limit_that_says_when_to_come_back(serve_on_socket: Callable[..., Any]) -> None:
+    server = serve_on_socket(lambda progress: FakeBackend(pass_seconds=0.01), queue_size=0)
+    while server.worker.state == "loading":
+        pass
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret", max_retries=0)
+    for call in (
+        lambda: ask(client),
+        lambda: client.responses.create(model="dspark-demo", input="hello"),
+        lambda: client.completions.create(model="dspark-demo", prompt="hello"),
+    ):
+        with pytest.raises(openai.RateLimitError) as full:
+            call()
+        assert full.value.code == "queue_full"
+        assert int(full.value.response.headers["Retry-After"]) > 0
