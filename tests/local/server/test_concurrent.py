@@ -171,7 +171,7 @@ async def test_running_streams_advance_evenly(start: Start) -> None:
     jobs = [worker.submit(asked(f"{number}?", 300, "off")) for number in range(SLOTS)]
     await asyncio.gather(*(read(job) for job in jobs))
     times = [[time for time, of in enumerate(told) if of is job] for job in jobs]
-    begun, ended = max(own[0] for own in times), min(own[-1] for own in times)
+    begun, ended = max(own[1] for own in times), min(own[-1] for own in times)
     assert ended - begun > 800
     for own in times:
         gaps = [later - earlier for earlier, later in itertools.pairwise(own) if begun <= earlier <= later <= ended]
@@ -264,7 +264,7 @@ async def test_eight_streams_of_the_demo_on_four_slots_say_what_they_say_alone(
     demo: tuple[EngineWorker, NativeBackend],
 ) -> None:
     worker, backend = demo
-    requests = [asked(text, 30 + 7 * n, KINDS[n % 4]) for n, text in enumerate(QUESTIONS)]
+    requests = [asked(text, 16 + 4 * n, KINDS[n % 4]) for n, text in enumerate(QUESTIONS)]
     await read(worker.submit(requests[1]))  # matrices that are expanded at their first use are there now
     held = backend.target.bytes_held()
     together = await asyncio.gather(*(read(worker.submit(request)) for request in requests))
