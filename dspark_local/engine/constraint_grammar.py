@@ -13,10 +13,10 @@ from typing import Any
 
 from dspark_local.request import OutputFormat
 
-MOST_BLANKS = 32
-"""Blanks in a row between two parts of a JSON text: eight levels of indentation. Without an end a model may idle."""
+_BLANKS = r" |\n {0,32}"
+"""Between two parts of a JSON text stands nothing, a blank, or a line break with up to eight levels of indentation.
+Any run of white space would be JSON too, but an unsure model never gets out of one."""
 
-_BLANKS = rf"[\x20\x0A\x0D\x09]{{1,{MOST_BLANKS}}}"
 _TEXT_UP_TO_TAG = r"/(.|\n)*<\//"
 """Raw text and the beginning of the closing tag. The longest match counts, and only a markup token can follow it."""
 
