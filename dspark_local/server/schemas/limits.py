@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -14,30 +15,28 @@ MAX_CALLS = 128
 MAX_STOP_STRINGS = 16
 MAX_STOP_CHARACTERS = 1024
 MAX_LOGIT_BIASES = 1024
-MAX_JSON_DEPTH = 64
 MAX_JSON_VALUES = 20_000
 _INT64 = 2**63
 
 
 def bounded_json(value: dict[str, Any]) -> dict[str, Any]:
-    """The object itself. Raises ValueError when it nests deeper than MAX_JSON_DEPTH or holds too many values."""
+    """The object itself. Raises ValueError when it holds more than MAX_JSON_VALUES, or a number that JSON lacks."""
     count = 0
     layer: list[Any] = [value]
-    for _ in range(MAX_JSON_DEPTH):
+    while layer:
         layer = [child for node in layer for child in _children(node)]
         count += len(layer)
         if count > MAX_JSON_VALUES:
             raise ValueError(f"holds more than {MAX_JSON_VALUES:,} values")
-        if not layer:
-            return value
-    raise ValueError(f"nests deeper than {MAX_JSON_DEPTH} levels")
+    return value
 
 
-def _children(node: object) -> Iterator[Any]:
+def _children(node: object) -> Iterable[Any]:
     if isinstance(node, dict):
-        yield from node.values()
-    elif isinstance(node, list):
-        yield from node
+        return node.values()
+    if isinstance(node, float) and not math.isfinite(node):  # Python reads it, and could not write it back
+        raise ValueError(f"holds {node}, which JSON does not have")
+    return node if isinstance(node, list) else ()
 
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(bounded_json)]

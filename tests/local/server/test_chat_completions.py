@@ -19,6 +19,14 @@ def tool(**extra: Any) -> dict[str, Any]:
 
 TOOLS = [tool()]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+def tool(**extra: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "get_weather"} | extra}
+
+
+TOOLS = [tool()]
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 NESTED: dict[str, Any] = {}
 for _ in range(70):
     NESTED = {"again": NESTED}
@@ -173,7 +181,7 @@ async def test_settings_left_out_take_the_models_recommendation(http: httpx.Asyn
         ({"logit_bias": {str(token): 1 for token in range(1025)}}, 400, "invalid_value", "logit_bias"),
         ({"response_format": {"type": "xml"}}, 400, "unsupported_value", "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, 400, "invalid_value", "response_format"),
-        ({"response_format": {"type": "text", "deep": NESTED}}, 400, "invalid_value", "response_format"),
+        ({"response_format": {"type": "text", "long": [0] * 20_000}}, 400, "invalid_value", "response_format"),
         ({"tool_choice": "required"}, 400, "invalid_value", "tool_choice"),
         ({"tool_choice": "sometimes"}, 400, "unsupported_value", "tool_choice"),
         ({"tool_choice": {"type": "function"}}, 400, "unsupported_value", "tool_choice"),

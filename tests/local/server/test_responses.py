@@ -318,6 +318,13 @@ async def test_what_cannot_be_done_is_refused_with_its_field(
     assert backend.requests == []
 
 
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", r'"\ud800"', "[" * 120 + "]" * 120, f"[{'0,' * 20_000}0]"])
+async def test_what_could_not_be_told_back_is_refused(http: httpx.AsyncClient, value: str) -> None:
+    body = f'{{"input": "hello", "metadata": {{"a": {value}}}}}'
+    response = await http.post(PATH, content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+
+
 # ---- errors
 
 
