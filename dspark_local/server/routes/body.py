@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from dspark_local.server.faults import RequestFaultError, fault_of_validation
 
@@ -19,7 +19,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 async def parse_body(request: Request, schema: type[_Model]) -> _Model:
     """The body, checked. Raises RequestFaultError that names the first field that is wrong."""
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except ClientDisconnect as error:  # nobody is left to read this, and a defect it is not
+        raise RequestFaultError("The client went away before its request was complete.") from error
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:
