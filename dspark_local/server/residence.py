@@ -52,7 +52,7 @@ class Residence:
         self._info: ModelInfo | None = None
         self._unloaded = False
         self._reloaded = False
-        self._closed = False
+        self.is_closed = False
 
     @property
     def presence(self) -> Presence:
@@ -85,7 +85,7 @@ class Residence:
     def load(self) -> None:
         """Begin to load an unloaded model; returns at once, or when an unloading under way has ended."""
         with self._moving:
-            if self._closed or self.presence != "unloaded":
+            if self.is_closed or self.presence != "unloaded":
                 return
             log.info("Loading the model again")
             self._info = self._state.worker.info or self._info
@@ -113,7 +113,7 @@ class Residence:
 
     def unload_if_idle(self, seconds: float) -> bool:
         """Unload when no request ran for `seconds`; True if it did."""
-        if self.presence != "loaded" or self._clock() - self._last_use < seconds:
+        if self.is_closed or self.presence != "loaded" or self._clock() - self._last_use < seconds:
             return False
         try:
             self.unload()
@@ -123,7 +123,7 @@ class Residence:
 
     def close(self, timeout: float) -> bool:
         """Stop for good; True if the engine ended within `timeout` seconds."""
-        self._closed = True
+        self.is_closed = True
         worker: EngineWorker = self._state.worker
         return worker.stop(timeout)
 
@@ -182,7 +182,7 @@ def watch_for_idleness(residence: Residence, minutes: float) -> threading.Thread
     seconds = minutes * 60
 
     def watch() -> None:
-        while True:
+        while not residence.is_closed:
             time.sleep(min(seconds / 4, 10.0))
             residence.unload_if_idle(seconds)
 

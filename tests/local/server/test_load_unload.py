@@ -15,7 +15,7 @@ from dspark_local.errors import OutOfMemoryError
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.operations import install_operations
-from dspark_local.server.residence import Residence
+from dspark_local.server.residence import Residence, watch_for_idleness
 from dspark_local.server.worker import EngineWorker
 from tests.tui.fake_engine import ANSWER, FakeBackend
 
@@ -189,3 +189,17 @@ async def test_a_request_that_comes_during_an_unloading_waits_and_never_finds_tw
     assert (await unloading).status_code == 200
     assert (await asked).status_code == 200
     assert len(setup.backends) == 2
+
+
+async def test_the_watch_unloads_again_and_again_and_ends_with_the_server(setup: Setup) -> None:
+    watch = watch_for_idleness(setup.residence, 0.1 / 60)
+    for count in (1, 2):
+        deadline = time.monotonic() + 5
+        while setup.residence.presence != "unloaded":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert len(setup.backends) == count
+        assert (await setup.ask()).status_code == 200
+    setup.residence.close(5.0)
+    await asyncio.to_thread(watch.join, 5)
+    assert not watch.is_alive()
