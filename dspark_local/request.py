@@ -161,7 +161,8 @@ class ChatRequest:
     conversation_id names the cached prefix that may be reused; it never changes the output. top_logprobs asks for the
     log-probability of every token of the answer and of as many most likely ones, 0 to 20; None asks for none.
     output_format holds for the answer, not for the reasoning before it; an answer that calls a tool is free of it.
-    tool_choice: none forbids calls, required and a NamedTool force one.
+    tool_choice: none forbids calls, required forces one or more, a NamedTool exactly one of it. Without
+    parallel_tool_calls a forced answer makes one call; one that is free to call is not held to it.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -174,6 +175,7 @@ class ChatRequest:
     top_logprobs: int | None = None
     output_format: OutputFormat | None = None
     tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
 
     def __post_init__(self) -> None:
         _check_top_logprobs(self.top_logprobs)

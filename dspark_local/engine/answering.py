@@ -90,7 +90,7 @@ class Answering:
             if isinstance(request.tool_choice, NamedTool):
                 name = request.tool_choice.name
                 tools = tuple(tool for tool in tools if tool.get("function", {}).get("name") == name)
-            single = isinstance(request.tool_choice, NamedTool)
+            single = isinstance(request.tool_choice, NamedTool) or not request.parallel_tool_calls
             rules.append(tools_rule(tools, self._tokenizer.token_id(DSML), single=single))
         return rules
 

@@ -215,6 +215,12 @@ def test_a_named_tool_is_called_once_and_no_other(chance: Model) -> None:
         assert calls(events) == [("now", {})]
 
 
+def test_without_parallel_calls_a_required_call_is_one(chance: Model) -> None:
+    for seed in range(8):
+        request = ChatRequest(ASK, replace(ANY, seed=seed), tools=TOOLS[1:2], tool_choice="required")
+        assert calls(chance.answer(replace(request, parallel_tool_calls=False))) == [("now", {})]
+
+
 def test_the_demo_calls_a_named_tool(demo: Model) -> None:
     request = ChatRequest(ASK, replace(ANY, temperature=0.0), tools=TOOLS, tool_choice=NamedTool("now"))
     assert calls(demo.answer(request)) == [("now", {})]
