@@ -33,6 +33,7 @@ def last_token(state: int, token: int) -> int:
 
 @dataclass
 class _Snapshot:
+    cache: _Cache
     length: int
     reach: int
     valid: bool = True
@@ -63,13 +64,19 @@ class _Cache:
         self._cut(length)
 
     def snapshot(self) -> _Snapshot:
-        self.snapshots.append(_Snapshot(self.length, self.reach))
+        self.snapshots.append(_Snapshot(self, self.length, self.reach))
         return self.snapshots[-1]
 
     def restore(self, snapshot: object) -> None:
         if not (isinstance(snapshot, _Snapshot) and snapshot.valid and any(s is snapshot for s in self.snapshots)):
             raise ValueError("the snapshot is stale, or of another sequence")
         self._cut(snapshot.length)
+        self.reach = snapshot.reach
+
+    def adopt(self, snapshot: object) -> None:
+        if not (isinstance(snapshot, _Snapshot) and snapshot.valid and snapshot.cache is not self and not self.reach):
+            raise ValueError("the snapshot is stale, or of the same sequence, or this one is not empty")
+        self.states = snapshot.cache.states[: snapshot.length + 1]
         self.reach = snapshot.reach
 
     def _cut(self, length: int) -> None:
@@ -148,6 +155,9 @@ class FakeTarget:
     def restore(self, sequence: int, snapshot: object) -> None:
         self._caches[sequence].restore(snapshot)
 
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        self._caches[sequence].adopt(snapshot)
+
     def bytes_held(self) -> dict[str, int]:
         return {"table": self.table.numel() * 4}
 
@@ -192,6 +202,9 @@ class FakeDrafter:
 
     def restore(self, sequence: int, snapshot: object) -> None:
         self._caches[sequence].restore(snapshot)
+
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        self._caches[sequence].adopt(snapshot)
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[DraftBlock]:
         return [self._draft(request) for request in requests]

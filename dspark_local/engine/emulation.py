@@ -87,6 +87,10 @@ class RowCostTarget:
         """See Target."""
         self._target.restore(sequence, snapshot)
 
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        """See Target."""
+        self._target.adopt(sequence, snapshot)
+
     def bytes_held(self) -> dict[str, int]:
         """See Target."""
         return self._target.bytes_held()

@@ -95,6 +95,31 @@ class Session:
         newest = max(usable, key=lambda old: old.length)
         return min(wanted, newest.length), newest
 
+    def shareable(self, prompt: Sequence[int]) -> int:
+        """How many tokens of the prompt `branch` would give another session."""
+        newest = self._newest_within(prompt)
+        return newest.length if newest is not None else 0
+
+    def branch(self, other: Session, prompt: Sequence[int]) -> None:
+        """Begin, being empty, with what `other` holds of the prompt; that one goes on undisturbed, even in mid-answer.
+
+        What is shared ends at a snapshot of the other, as only there are all its rows known.
+        """
+        snapshot = other._newest_within(prompt)
+        if snapshot is None or self._ids:
+            raise RuntimeError("there is nothing to branch from, or this session is not empty")
+        self.target.adopt(self._target_sequence, snapshot.target)
+        if self.drafter is not None:
+            self.drafter.adopt(self._draft_sequence, snapshot.drafter)
+        self._ids = other._ids[: snapshot.length]
+        self._shown, self._reach = snapshot.length, snapshot.reach
+        self.remember()
+
+    def _newest_within(self, prompt: Sequence[int]) -> _Snapshot | None:
+        wanted = min(_common_prefix(self._ids, prompt), len(prompt) - 1)
+        usable = [snapshot for snapshot in self._snapshots if snapshot.length <= wanted]
+        return max(usable, key=lambda old: old.length, default=None)
+
     def append(self, ids: Sequence[int], logits: LogitRows) -> Tensor:
         """Take in decided tokens, at least one; returns logits [T | 1 | 0, V] float32 as asked."""
         until = self.landmark - self.length

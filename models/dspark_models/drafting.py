@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,6 +63,12 @@ class ContextDrafter:
         for ring, saved in zip(self.rings, snapshot.rings, strict=True):
             ring.data[sequence] = saved
         self._sequences.restore(sequence, snapshot.length, snapshot.furthest)
+
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        """See Drafter. ValueError for a sequence that is not empty, or not another one."""
+        if not isinstance(snapshot, DraftSnapshot) or snapshot.sequence == sequence or self._sequences.length(sequence):
+            raise ValueError(f"sequence {sequence} cannot take over what this snapshot holds")
+        self.restore(sequence, replace(snapshot, sequence=sequence))
 
     def bytes_held(self) -> dict[str, int]:
         """See Drafter."""

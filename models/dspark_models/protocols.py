@@ -67,6 +67,10 @@ class Target(Protocol):
         """Return to a snapshot of this same sequence; it stays valid while no rewind or restore went below it."""
         ...
 
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        """Make an empty sequence what another one was at a snapshot that is still valid; the two share nothing then."""
+        ...
+
     def bytes_held(self) -> dict[str, int]:
         """Bytes by part: weights, window, compressed, index, compressor state."""
         ...
@@ -121,6 +125,10 @@ class Drafter(Protocol):
 
     def restore(self, sequence: int, snapshot: object) -> None:
         """As Target.restore."""
+        ...
+
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        """As Target.adopt."""
         ...
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[DraftBlock]:

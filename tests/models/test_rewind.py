@@ -97,6 +97,30 @@ def test_a_restored_snapshot_equals_a_fresh_prefill(tiny: Callable[[str], Tiny],
             assert first_wrong(output.logits, model.logits[length : length + 150], TOLERANCE) == ""
 
 
+@pytest.mark.parametrize("name", ["FLASH", "FLASH_ODD", "PRO"])
+@pytest.mark.parametrize("length", [1, 3, 4, 127, 128, 200])
+def test_a_sequence_that_adopts_a_snapshot_of_another_goes_on_as_from_a_fresh_prefill(
+    tiny: Callable[[str], Tiny], name: str, length: int
+) -> None:
+    model = tiny(name)
+    target = model.target
+    with sequences(target, 2) as (source, copy):
+        append(target, copy, model.text(8, 300))  # what an earlier user of the slot left in it
+        target.free_sequence(copy)
+        append(target, source, model.ids[:length])
+        snapshot = target.snapshot(source)
+        append(target, source, model.text(3, 200))
+        assert target.new_sequence() == copy
+        target.adopt(copy, snapshot)
+        append(target, source, model.text(5, 20))
+        output = append(target, copy, model.ids[length : length + 150])
+        assert first_wrong(output.logits, model.logits[length : length + 150], TOLERANCE) == ""
+        with pytest.raises(ValueError, match="cannot take over"):
+            target.adopt(copy, snapshot)
+        with pytest.raises(ValueError, match="cannot take over"):
+            target.adopt(source, snapshot)
+
+
 def test_an_earlier_snapshot_stays_valid_under_a_later_one(tiny: Callable[[str], Tiny]) -> None:
     model = tiny("FLASH_ODD")
     target = model.target

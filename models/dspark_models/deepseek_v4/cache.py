@@ -97,6 +97,7 @@ class CompressorCache:
         row: tuple[int, torch.dtype],
         device: torch.device,
     ) -> None:
+        self.ratio = ratio
         self.lookback = lookback
         self.raw = PositionRing(sequences, lookback + REWIND_SPAN, (2, width), torch.float32, device)
         self.entries = torch.zeros(sequences, max(context // ratio, 1), row[0], dtype=row[1], device=device)
@@ -145,6 +146,13 @@ class LayerCache:
     def rings(self) -> list[PositionRing]:
         """All rings, in a fixed order: what a snapshot has to copy."""
         return [self.window, *(part.raw for part in (self.compressor, self.indexer) if part is not None)]
+
+    def copy_entries(self, source: int, target: int, tokens: int) -> None:
+        """Copy the compressed entries that the first `tokens` tokens of a sequence finished to another sequence."""
+        for part in (self.compressor, self.indexer):
+            if part is not None:
+                count = tokens // part.ratio
+                part.entries[target, :count] = part.entries[source, :count]
 
     def bytes_held(self) -> dict[str, int]:
         """Bytes by part, of all sequences."""

@@ -6,7 +6,7 @@ Names: N tokens in the pass, S residual streams, D hidden size, F tapped feature
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -177,6 +177,14 @@ class DeepseekV4Target:
         for ring, saved in zip(live, snapshot.rings, strict=True):
             ring.data[sequence] = saved
         self._sequences.restore(sequence, snapshot.length, snapshot.furthest)
+
+    def adopt(self, sequence: int, snapshot: object) -> None:
+        """See Target. ValueError for a sequence that is not empty, or not another one."""
+        if not isinstance(snapshot, Snapshot) or snapshot.sequence == sequence or self._sequences.furthest(sequence):
+            raise ValueError(f"sequence {sequence} cannot take over what this snapshot holds")
+        for cache in self.caches:
+            cache.copy_entries(snapshot.sequence, sequence, snapshot.length)
+        self.restore(sequence, replace(snapshot, sequence=sequence))
 
     def bytes_held(self) -> dict[str, int]:
         """See Target: weights on disk, caches of all sequences, and expanded copies of small matrices."""

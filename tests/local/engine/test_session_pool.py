@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from dspark_local.engine.generate import generate
-from dspark_local.engine.scheduling import Off
+from dspark_local.engine.scheduling import Off, Static
 from dspark_local.engine.session import Session
 from dspark_local.engine.session_pool import SessionPool
-from dspark_local.engine.task import Task
+from dspark_local.engine.task import Step, Task
 from dspark_local.events import Finished
 from dspark_local.request import SamplingSettings
 from tests.fakes import FakeDrafter, FakeTarget, random_table
@@ -98,6 +98,48 @@ def test_a_landmark_changes_no_token_wherever_the_chunks_end(chunk: int) -> None
     *_, plain = generate(fresh, Task(prompt, made.sampling, Off()))
     assert isinstance(plain, Finished)
     assert done.token_ids == plain.token_ids
+
+
+def test_instructions_are_copied_from_a_conversation_that_is_under_way() -> None:
+    target, pool = new_pool()
+    instructions = [*A, *B, *C]
+    first = [*instructions, *[5] * 60]
+    expected = talk(new_pool()[1], first).token_ids
+    busy = pool.take(first, drafting=True)
+    busy.landmark = len(instructions)
+    running = generate(busy, Task(first, SamplingSettings(temperature=0.0, max_tokens=10), Static(2)))
+    said: list[int] = []
+    while len(said) < 4:
+        event = next(running)
+        said += event.token_ids if isinstance(event, Step) else ()
+    other = [*instructions, *[6] * 30]
+    done = talk(pool, other, landmark=len(instructions))
+    assert done.stats.cached_tokens == len(instructions)
+    assert done.token_ids == talk(new_pool()[1], other).token_ids
+    *_, end = running
+    assert isinstance(end, Finished)
+    assert end.token_ids == expected
+    pool.give_back(busy)
+    assert len(target._caches) == 2
+
+
+def test_a_new_conversation_with_the_same_instructions_spares_the_old_one() -> None:
+    _, pool = new_pool()
+    instructions = [*A, *B]
+    first = [*instructions, *[5] * 60]
+    done = talk(pool, first, landmark=len(instructions))
+    assert talk(pool, [*instructions, *[6] * 60], landmark=80).stats.cached_tokens == len(instructions)
+    assert talk(pool, [*first, *done.token_ids, 5]).stats.cached_tokens >= len(first)
+
+
+def test_a_conversation_whose_reasoning_was_dropped_takes_no_second_sequence() -> None:
+    target, pool = new_pool()
+    prompt = [*A, *B, *C]
+    for turn in range(4):
+        talk(pool, [*prompt, *[turn] * 40], landmark=len(A))
+        prompt += [turn] * 40
+        assert len(target._caches) == 1
+        pool._places[0].session.append([9] * 60, "none")  # what the next prompt leaves out
 
 
 def test_one_that_answers_is_left_alone_and_more_than_there_are_is_refused() -> None:
