@@ -8,7 +8,7 @@ import pytest
 
 from dspark_local.engine.generate import generate
 from dspark_local.engine.scheduling import Off, Static
-from dspark_local.engine.session import Session
+from dspark_local.engine.session import Session, verify_together
 from dspark_local.engine.session_pool import SessionPool
 from dspark_local.engine.task import Step, Task
 from dspark_local.events import Finished
@@ -81,6 +81,30 @@ def test_instructions_shared_by_many_conversations_are_read_once() -> None:
         done = talk(pool, [*instructions, turn, *[6] * 50], landmark=len(instructions))
         assert done.stats.cached_tokens == len(instructions)
         assert done.token_ids == talk(new_pool()[1], [*instructions, turn, *[6] * 50]).token_ids
+
+
+def test_instructions_stay_at_hand_however_long_the_conversation_got() -> None:
+    _, pool = new_pool(1)
+    instructions = [*A, *B]
+    prompt = [*instructions, *[5] * 30]
+    for turn in range(6):
+        prompt += [*talk(pool, prompt, landmark=len(instructions)).token_ids, *[turn] * 30]
+    assert talk(pool, [*instructions, 9], landmark=len(instructions)).stats.cached_tokens == len(instructions)
+
+
+def test_a_copy_can_be_undone_no_further_than_its_source_could() -> None:
+    target, _ = new_pool()
+    source, copy = Session(target), Session(target)
+    source.append(A, "none")
+    verify_together([(source, [7, 8, 9, 1, 2, 3])])
+    source.settle(1)
+    source.remember()
+    copy.branch(source, [*A, 7, 5])
+    assert copy.length == len(A) + 1
+    near = [*A[:-4], 6, 6]
+    assert copy.reusable(near) == 0  # five more rows were overwritten than the copy is long
+    fresh = answer(Session(target), near)
+    assert answer(copy, near).token_ids == fresh.token_ids
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 119, 120, 121, 500])

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import torch
 
+from dspark_local.backend import Backend
 from dspark_local.demo import weights_path
 from dspark_local.errors import ContextLengthError, DsparkError, EngineUnavailableError
 from dspark_local.events import Event, Finished, TextDelta
@@ -290,3 +291,38 @@ async def test_a_conversation_without_an_id_goes_on_from_its_own_cache(
         [*_, done] = await read(worker.submit(request))
         assert isinstance(done, Finished)
         assert done.stats.cached_tokens >= events[-1].stats.prompt_tokens
+
+
+async def test_a_client_that_joins_another_with_the_same_instructions_reads_them_from_its_cache(
+    demo: tuple[EngineWorker, NativeBackend],
+) -> None:
+    worker, _ = demo
+    instructions = ChatMessage("system", "You answer questions about this program. Say it in short sentences. " * 4)
+
+    def request(text: str, tokens: int, spec: str) -> ChatRequest:
+        plain = asked(text, tokens, spec)
+        return ChatRequest((instructions, *plain.messages), plain.sampling, plain.speculation)
+
+    await worker.ask(forget)
+    first = worker.submit(request(QUESTIONS[0], 60, "static:3"))
+    while not isinstance(await first.arrivals.get(), TextDelta):
+        pass
+    [*_, second] = await read(worker.submit(request(QUESTIONS[2], 25, "static:5")))
+    first.cancel()
+    [*_, end] = await read(first)
+    assert isinstance(second, Finished)
+    assert isinstance(end, Finished)
+    assert second.stats.cached_tokens > 32
+    assert second.stats.accepted_tokens > 0
+    for text, done in ((QUESTIONS[2], second), (QUESTIONS[0], end)):
+        await worker.ask(forget)
+        [*_, alone] = await read(worker.submit(request(text, max(len(done.token_ids), 1), "off")))
+        assert isinstance(alone, Finished)
+        assert alone.stats.cached_tokens == 0
+        assert alone.token_ids == done.token_ids
+
+
+def forget(backend: Backend) -> None:
+    """Empty every idle cache."""
+    assert isinstance(backend, NativeBackend)
+    backend._pool.close()
