@@ -27,8 +27,6 @@ from dspark_models.shards import TensorInfo
 
 CAN_FORGET = hasattr(os, "posix_fadvise")
 """Whether the page cache of a file can be emptied here."""
-SETTLE = 2.0
-"""Pause after a read, in times of its length: what the system still reads on for it would not be forgotten."""
 Expert = tuple[str, int]
 """Block, such as `layers.3`, and number."""
 
@@ -71,7 +69,6 @@ class ExpertSource:
         kind = Checkpoint if ask else _NeverAsks
         opened = self._opened
         checkpoint = kind(opened.path, opened.config, opened.tensors, ExpertBank.open(opened.path))
-        self.forget(expert)
         for name, header_bytes in self._elsewhere(expert):
             _read_quietly(opened.tensors[name], header_bytes)
             checkpoint.get(name)
@@ -81,7 +78,7 @@ class ExpertSource:
         _touch(store.fetch(*expert))
         seconds = time.perf_counter() - start
         disk_bytes = _since(before)
-        time.sleep(SETTLE * seconds)
+        _settle(seconds)
         return Read(seconds, self.nbytes(expert), disk_bytes)
 
     def read_raw(self, expert: Expert, draw: random.Random) -> Read:
@@ -106,7 +103,7 @@ class ExpertSource:
                 filled += got
             seconds = time.perf_counter() - start
             disk_bytes = _since(before)
-        time.sleep(SETTLE * seconds)
+        _settle(seconds)
         return Read(seconds, filled, disk_bytes)
 
     def is_asked_ahead(self, expert: Expert) -> bool:
@@ -183,6 +180,11 @@ def _touch(weights: ExpertWeights) -> None:
                 content = tensor.view(torch.uint8).flatten()
                 content[:: mmap.PAGESIZE].sum()
                 content[-1].item()  # on a page of its own where the tensor starts inside one
+
+
+def _settle(seconds: float) -> None:
+    """Let the system end what it reads on after a read that took so long: pages on their way are not forgotten."""
+    time.sleep(max(0.02, 2 * seconds))
 
 
 def _disk_bytes() -> int | None:

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ ROWS, COLUMNS = 1024, 1024
 NBYTES = 3 * (ROWS * COLUMNS // 2 + ROWS * COLUMNS // 32)
 
 
-def write_model(path: Path, *, experts: int = EXPERTS, rows: int = ROWS) -> Path:
+def write_model(path: Path, *, experts: int = EXPERTS, rows: int = ROWS, columns: int = COLUMNS) -> Path:
     """Two layers of random FP4 experts in the order in which safetensors stores them."""
     path.mkdir(parents=True)
     random_bytes = torch.Generator().manual_seed(0)
@@ -37,9 +38,9 @@ def write_model(path: Path, *, experts: int = EXPERTS, rows: int = ROWS) -> Path
         for expert in range(experts):
             for name in ("w1", "w2", "w3"):
                 prefix = f"layers.{layer}.ffn.experts.{expert}.{name}"
-                codes = torch.randint(-128, 128, (rows, COLUMNS // 2), dtype=torch.int8, generator=random_bytes)
+                codes = torch.randint(-128, 128, (rows, columns // 2), dtype=torch.int8, generator=random_bytes)
                 tensors[f"{prefix}.weight"] = codes
-                scales = torch.full((rows, COLUMNS // 32), 121, dtype=torch.uint8)
+                scales = torch.full((rows, columns // 32), 121, dtype=torch.uint8)
                 tensors[f"{prefix}.scale"] = scales.view(torch.float8_e8m0fnu)
         save_file(tensors, path / f"model-{layer}.safetensors")
     (path / "config.json").write_text("{}")
@@ -97,11 +98,33 @@ def test_asked_ahead_only_the_pages_of_the_expert_come_from_the_disk(
 ) -> None:
     source = ExpertSource(request.getfixturevalue(layout), layout)
     source.fetch(("layers.0", 1), ask=True)  # opening the model set off reads of its own
-    # The first expert of a bank is left out: a question about the start of a file lets Linux read on.
-    for expert in (("layers.0", 1), ("layers.0", 3), ("layers.1", EXPERTS - 1)):
-        read = source.fetch(expert, ask=True)
-        assert read.nbytes == NBYTES
-        assert NBYTES <= expect_counted(read) <= NBYTES + 2 * 6 * 4096
+    # No first expert of a bank, and the median: asking whether a page is cached sometimes lets Linux read on.
+    reads = [source.fetch((layer, expert), ask=True) for layer in ("layers.0", "layers.1") for expert in (1, 3, 4)]
+    assert {read.nbytes for read in reads} == {NBYTES}
+    assert all(expect_counted(read) >= NBYTES for read in reads)
+    assert median(map(expect_counted, reads)) <= NBYTES + 2 * 6 * 4096
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize("layout", ["published", "repacked"])
+def test_mapping_the_files_sets_off_no_reads_that_the_timed_one_would_compete_with(
+    layout: str, request: pytest.FixtureRequest
+) -> None:
+    source = ExpertSource(request.getfixturevalue(layout), layout)
+    source.fetch(("layers.0", 1), ask=True)
+    before = expert_source._disk_bytes()
+    assert before is not None
+    read = source.fetch(("layers.0", 3), ask=True)
+    after = expert_source._disk_bytes()
+    assert after is not None
+    assert after - before - expect_counted(read) < 64 * 1024
+
+
+@pytest.mark.usefixtures("counted")
+def test_raw_reads_go_past_the_page_cache(published: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    with expert_source.open_raw(published / "model-0.safetensors") as file:
+        assert fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT
 
 
 def test_only_the_way_that_asks_asks_and_for_the_whole_expert(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
