@@ -155,7 +155,10 @@ def test_verify_says_when_files_are_missing(hub_cache: Path, command: CommandLin
     files = model_files()
     del files["model-00002-of-00002.safetensors"]
     put(hub_cache, FLASH, files)
-    assert "incomplete: " in command("verify", NAME)
+    with pytest.raises(CheckpointError, match="incomplete: ") as caught:
+        command("verify", NAME)
+    assert "dspark-local pull" in caught.value.hint
+    assert json.loads(command("verify", NAME, "--json", exit_code=5))["complete"] is False
 
 
 def test_verify_as_json_is_one_document_that_names_what_is_wrong(hub_cache: Path, command: CommandLine) -> None:
