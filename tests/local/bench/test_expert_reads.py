@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -98,11 +97,10 @@ def test_asked_ahead_only_the_pages_of_the_expert_come_from_the_disk(
 ) -> None:
     source = ExpertSource(request.getfixturevalue(layout), layout)
     source.fetch(("layers.0", 1), ask=True)  # opening the model set off reads of its own
-    # No first expert of a bank, and the median: asking whether a page is cached sometimes lets Linux read on.
-    reads = [source.fetch((layer, expert), ask=True) for layer in ("layers.0", "layers.1") for expert in (1, 3, 4)]
+    reads = [source.fetch((layer, expert), ask=True) for layer in ("layers.0", "layers.1") for expert in (0, 1, 3)]
     assert {read.nbytes for read in reads} == {NBYTES}
     assert all(expect_counted(read) >= NBYTES for read in reads)
-    assert median(map(expect_counted, reads)) <= NBYTES + 2 * 6 * 4096
+    assert max(map(expect_counted, reads)) <= NBYTES + 2 * 6 * 4096
 
 
 @pytest.mark.usefixtures("counted")
