@@ -63,6 +63,22 @@ def test_the_page_says_that_this_release_is_slower_than_the_estimate() -> None:
     output = " ".join(call("deepseek-v4-flash-dspark", *DESKTOP).stdout.split())
     assert "This release computes in plain torch and is slower." in output
     assert "chat 17.8 (11.6 to 24)" in output
+    assert "give or take 35 %" in output
+
+
+def test_a_model_without_an_engine_is_planned_and_said_to_be_without() -> None:
+    output = " ".join(call("qwen3-4b", *DESKTOP).stdout.split())
+    assert "has no engine that runs it yet" in output
+    assert "This release computes in plain torch" not in output
+    assert as_json("qwen3-4b", *DESKTOP)["runs"] is False
+
+
+def test_memory_without_a_unit_is_not_taken_for_bytes() -> None:
+    for option in ("--vram", "--ram"):
+        result = call("deepseek-v4-flash-dspark", option, "12")
+        assert isinstance(result.exception, UsageError)
+        assert "12 bytes" in str(result.exception)
+        assert "12GiB" in result.exception.hint
 
 
 def test_a_plan_that_does_not_fit_says_by_how_much_and_what_does() -> None:

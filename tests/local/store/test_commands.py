@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dspark_local.catalog.catalog import entries
 from dspark_local.commands.list_models import list_models
 from dspark_local.commands.path import path
 from dspark_local.commands.remove import remove
@@ -107,6 +108,15 @@ def test_what_is_available_fits_the_screen_and_is_honest(hub_cache: Path, comman
     assert "bundled" in rows["demo"]
 
 
+@pytest.mark.parametrize("columns", [60, 70])
+def test_a_narrow_screen_keeps_every_name_of_the_catalog_in_one_piece(
+    hub_cache: Path, command: CommandLine, columns: int
+) -> None:
+    shown = command("list", "--available", columns=columns)
+    assert all(len(line) <= columns for line in shown.splitlines())
+    assert {entry.name for entry in entries()} <= {line.split()[0] for line in shown.splitlines() if line}
+
+
 def test_what_is_available_as_json_is_the_catalog(hub_cache: Path, command: CommandLine) -> None:
     shown = json.loads(command("list", "--available", "--json"))
     flash = next(model for model in shown["models"] if model["name"] == NAME)
@@ -124,7 +134,7 @@ def test_path_prints_the_directory_and_nothing_else(hub_cache: Path, command: Co
 
 def test_verify_reads_all_and_makes_the_model_verified(hub_cache: Path, command: CommandLine) -> None:
     put(hub_cache, FLASH, model_files())
-    assert f"{NAME}: 4 files are what the hub recorded" in command("verify", NAME)
+    assert f"{NAME}: 4 files are as they were recorded" in command("verify", NAME)
     assert "complete and verified" in command("list")
 
 
