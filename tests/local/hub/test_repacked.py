@@ -200,3 +200,18 @@ def test_a_repacking_pull_that_was_cut_is_continued_by_what_the_store_advises(se
         setting.pull(repack=True)
     (unfinished,) = (model for model in all_models() if model.kind == "repacked")
     assert "dspark-local pull owner/model --repack" in unfinished.repair
+
+
+def test_what_repacking_a_pulled_model_advises_frees_the_cache(
+    setting: Setting, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dspark_local.commands.remove import remove
+    from dspark_local.commands.repack import repack
+
+    setting.pull()
+    repack("owner/model", None, remove_source=False, yes=True, as_json=False)
+    shown = capsys.readouterr().out
+    assert 'dspark-local run --model owner/model "..."' in shown
+    assert "dspark-local rm owner/model --only cache" in shown
+    remove("owner/model", yes=True, only="cache", as_json=False)
+    assert [model.kind for model in all_models()] == ["repacked"]
