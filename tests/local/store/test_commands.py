@@ -189,6 +189,16 @@ def test_rm_asks_and_does_nothing_without_a_yes(hub_cache: Path, command: Comman
     assert bytes_in(hub_cache) == before
 
 
+def test_a_no_to_rm_removes_nothing_and_says_so(
+    hub_cache: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(hub_cache, FLASH, model_files())
+    before = bytes_in(hub_cache)
+    monkeypatch.setattr("dspark_local.commands.remove._agrees", lambda question: False)
+    assert command("rm", NAME, exit_code=1).endswith("Nothing was removed.\n")
+    assert bytes_in(hub_cache) == before
+
+
 def test_rm_frees_what_it_says(hub_cache: Path, command: CommandLine) -> None:
     put(hub_cache, FLASH, model_files())
     before = bytes_in(hub_cache)
