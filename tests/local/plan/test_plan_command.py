@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,15 @@ def test_a_directory_is_planned_from_its_headers(tmp_path: Path) -> None:
     assert made["model"] == "mine"
     assert made["disk"]["is_here"]
     assert made["disk"]["needed"] == sum(tensor.nbytes for tensor in checkpoint.stored.values())
+
+
+def test_a_directory_that_lacks_tensors_is_refused_in_words(tmp_path: Path) -> None:
+    made = random_checkpoint(configs.RELEASE, draft="dspark")
+    part = {name: tensor for name, tensor in made.stored.items() if name.startswith("embed")}
+    replace(made, stored=part).write(tmp_path / "part")
+    error = call(str(tmp_path / "part"), *DESKTOP).exception
+    assert isinstance(error, CheckpointError)
+    assert "head first" in str(error)
 
 
 def test_a_repository_in_the_hubs_cache_is_planned_like_a_directory(
