@@ -1,8 +1,9 @@
-"""`dspark-local bench`: measure what speculation is worth here."""
+"""`dspark-local bench`: measure what speculation is worth here, and what experts that lie on the disk cost."""
 
 from __future__ import annotations
 
 import json
+import random
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +13,10 @@ import typer
 
 from dspark_local.bench.progress import ProgressLine
 from dspark_local.bench.prompts import prompts_of
-from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, say_dim
+from dspark_local.commands.console import show_json
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, locate, say_dim
 from dspark_local.commands.stdout import write_stdout
+from dspark_local.commands.store_errors import readable_store
 from dspark_local.errors import UsageError
 from dspark_local.request import ChatMessage, SamplingSettings, SpeculationSettings
 
@@ -22,16 +25,25 @@ if TYPE_CHECKING:
     from dspark_local.native import NativeBackend
 
 MAX_ROW_COST = 1000.0
+PROMPTS, EXPERTS = 4, 24
+"""What --count is when it is left out."""
 
 
 def bench(
     spec: Annotated[bool, typer.Option("--spec", help="Compare ways of speculation with plain decoding.")] = False,
+    experts: Annotated[bool, typer.Option("--experts", help="Time reading single experts from the disk.")] = False,
     model: Annotated[str | None, typer.Option("--model", help=MODEL_HELP)] = None,
     draft: Annotated[str | None, typer.Option("--draft", help=DRAFT_HELP)] = None,
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="Prompts, one a line, instead of chat, math and code.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Prompts of each domain.")] = 4,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="With --experts: the same model in another layout or on another disk."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help=f"Prompts of each domain ({PROMPTS}), or experts ({EXPERTS}).")
+    ] = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=2, help="Most tokens of an answer.")] = 128,
     temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
     threshold: Annotated[float, typer.Option("--threshold", help="Least confidence of the way of that name.")] = 0.5,
@@ -51,17 +63,25 @@ def bench(
     context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of tables.")] = False,
 ) -> None:
-    """Compare plain decoding, fixed numbers of drafts, a threshold and the scheduler, with the bound of them all.
+    """Measure speculation (--spec) or reads of single experts (--experts) on this machine.
 
-    Speeds are ratios to plain decoding within one run, in which all ways take turns prompt by prompt.
+    --spec compares plain decoding, fixed numbers of drafts, a threshold and the scheduler, with the bound of them all.
+    Speeds are ratios to plain decoding within one run, in which all ways take turns prompt by prompt. --experts reads
+    random experts that are not in memory, with and without asking the system ahead, and as many raw bytes.
     """
-    if not spec:
+    if spec == experts:
         raise UsageError(
-            "Nothing to measure was named.", hint="--spec measures speculation; there is nothing else yet."
+            "Nothing to measure was named." if not spec else "--spec and --experts are two measurements.",
+            hint="--spec measures speculation, --experts reads of single experts from the disk.",
         )
+    if experts:
+        _expert_reads(model, against, count or EXPERTS, as_json=as_json)
+        return
+    if against is not None:
+        raise UsageError("--against is for --experts alone.", hint="Leave it out with --spec.")
     SpeculationSettings.parse(f"threshold:{threshold}")  # refuses what is no probability before anything loads
     SamplingSettings(temperature=temperature)
-    texts = prompts_of(count, is_demo=model is None, file=prompts)
+    texts = prompts_of(count or PROMPTS, is_demo=model is None, file=prompts)
     backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context, max_sequences=2)
     pair = _pair(backend)
     from dspark_local.bench.speculation import BenchSettings, SpeculationBench, emulate_row_cost, report_object
@@ -92,6 +112,29 @@ def bench(
     else:
         write_stdout(LEGEND + "\n")
         say_dim(f"measured in {time.monotonic() - started:.0f} s")
+
+
+def _expert_reads(model: str | None, against: str | None, count: int, *, as_json: bool) -> None:
+    """Read cold experts of one directory, or of two in turn. Raises DsparkError."""
+    located = [locate(name) for name in ([model] if against is None else [model, against])]
+    from dspark_local.bench import expert_reads, expert_table
+    from dspark_local.bench.expert_source import ExpertSource
+    from dspark_local.model_errors import models_errors
+
+    draw, progress, started = random.Random(), ProgressLine(), time.monotonic()
+    with models_errors(), readable_store():
+        sources = [ExpertSource(one.path, one.name) for one in located]
+        chosen = expert_reads.choose(sources, count, draw)
+        reads = expert_reads.measure(sources, chosen, draw, lambda done, of: progress.show(f"{done} of {of} reads"))
+    progress.clear()
+    if as_json:
+        show_json(expert_table.report_object(reads))
+        return
+    parts = [expert_table.title(reads), *map(expert_table.source_table, reads.sources)]
+    if against is not None:
+        parts.append(expert_table.against_lines(*reads.sources))
+    write_stdout("\n\n".join([*parts, *expert_table.notes(reads), expert_table.LEGEND]) + "\n")
+    say_dim(f"measured in {time.monotonic() - started:.0f} s")
 
 
 def _pair(backend: NativeBackend) -> Pair:

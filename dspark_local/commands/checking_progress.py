@@ -21,14 +21,14 @@ def checking_progress() -> Iterator[Progress]:
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from dspark_local.commands.console import console
+    from dspark_local.commands.console import console, short_name
 
     columns = [TextColumn("checking {task.fields[file]}"), BarColumn(None), DownloadColumn(), TransferSpeedColumn()]
     with Progress(*columns, TimeRemainingColumn(), console=console(sys.stderr), transient=True) as bar:
         task = bar.add_task("", total=None, visible=False, file="")
 
         def advance(name: str, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, file=_short(name), visible=True)
+            bar.update(task, completed=done, total=total, file=short_name(name, 24), visible=True)
 
         yield advance
 
@@ -43,7 +43,3 @@ class _Lines:
         if time.monotonic() >= self._next and sys.stderr is not None:
             self._next = time.monotonic() + _PIPE_SECONDS
             print(f"checked {format_bytes(done)} of {format_bytes(total)}: {name}", file=sys.stderr, flush=True)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"…{name[-23:]}"

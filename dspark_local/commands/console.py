@@ -41,3 +41,8 @@ def show(*parts: RenderableType) -> None:
 def show_json(value: Any) -> None:
     """One JSON document on stdout."""
     write_stdout(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def short_name(name: str, width: int) -> str:
+    """A file's name in `width` columns. The end stays, where the number of a part stands."""
+    return name if len(name) <= width else f"…{name[1 - width :]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dspark_local.commands.console import show, show_json
+from dspark_local.commands.console import console, show, show_json
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
 from dspark_local.sizes import format_bytes
@@ -105,22 +105,32 @@ def _show_catalog(as_json: bool) -> None:
         return
     from dspark_local.commands.tables import plain_table
 
-    table = plain_table("name", ">download", ">VRAM", ">RAM", "|licence", "|runs")
+    columns = console().width
+    has_licence, has_memory = columns >= 78, columns >= 66
+    headings = [
+        "|name",
+        ">download",
+        *([">VRAM", ">RAM"] if has_memory else []),
+        *(["|licence"] if has_licence else []),
+    ]
+    table = plain_table(*headings, "|runs")
     for entry in entries():
-        table.add_row(
-            entry.name,
-            _download(entry),
-            f"{entry.minimum.vram_gib:g} GiB" if entry.minimum.vram_gib else "none",
-            f"{entry.minimum.ram_gib:g} GiB",
-            entry.licence.replace(" (target); not stated (draft)", "*"),
-            "yes" if entry.engine == "native" else "not yet",
-        )
-    show(table)
-    write_stdout(
-        "VRAM and RAM: the least it takes. *: the draft's repository states no licence.\n"
-        "not yet: this version fetches and keeps it, its engine does not run it.\n"
-        "Other repositories of these families go by owner/name, directories by ./path.\n"
+        memory = [_gib(entry.minimum.vram_gib), _gib(entry.minimum.ram_gib)] if has_memory else []
+        licence = [entry.licence.replace(" (target); not stated (draft)", "*")] if has_licence else []
+        runs = "yes" if entry.engine == "native" else "not yet"
+        table.add_row(entry.name, _download(entry), *memory, *licence, runs)
+    notes = ["VRAM and RAM: the least it takes."] if has_memory else []
+    notes += ["*: the draft's repository states no licence."] if has_licence else []
+    show(
+        table,
+        *([" ".join(notes)] if notes else []),
+        "not yet: this version fetches and keeps it, its engine does not run it.",
+        "Other repositories of these families go by owner/name, directories by ./path.",
     )
+
+
+def _gib(count: float | None) -> str:
+    return f"{count:g} GiB" if count else "none"
 
 
 def _download(entry: Entry) -> str:

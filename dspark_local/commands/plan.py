@@ -60,9 +60,9 @@ def plan(
     made = make_plan(facts, machine, tokens or source.context)
     suggested = suggestions(made)
     if as_json:
-        show_json(plan_object(made, suggested, is_here=source.is_here))
+        show_json(plan_object(made, suggested, is_here=source.is_here) | {"runs": source.runs})
     else:
-        show(*page(made, suggested, is_here=source.is_here))
+        show(*page(made, suggested, is_here=source.is_here, runs=source.runs))
     if made.verdict == "does_not_fit":
         raise typer.Exit(OutOfMemoryError.exit_code)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Protocol
 
-from dspark_local.commands.console import console
+from dspark_local.commands.console import console, short_name
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.hub.events import Event, FileDone, Notice, Planned, Progress
 from dspark_local.sizes import format_bytes
@@ -20,6 +20,9 @@ LINE_SHARE = 0.05
 _SPEED_SECONDS = 10.0
 _JSON_SECONDS = 0.5
 _SHOWN_FILES = 6
+_NAME_WIDTH = 27
+_DETAIL_WIDTH = 39
+"""Holds `165.9 GB of 166.9 GB 100.5 MB/s 1:02:03`, which leaves a short bar on a screen of 80 columns."""
 
 
 class View(Protocol):
@@ -124,7 +127,7 @@ class LineView(_Plain):
         if waited < LINE_SECONDS or not is_news:
             return
         self._last_time, self._last_share, self._last_note = now, share, note
-        line = f"{share:4.0%}  {format_bytes(event.done)} of {format_bytes(event.total)}"
+        line = f"{100 * share:3.0f} %  {format_bytes(event.done)} of {format_bytes(event.total)}"
         line += f"  {format_bytes(speed)}/s  {remaining(event, speed)} left"
         _say(f"{line}  {note}".rstrip())
 
@@ -137,10 +140,10 @@ class BarView:
         from rich.progress import Progress as Bars
 
         self._bars = Bars(
-            TextColumn("{task.description}", table_column=_column(30)),
+            TextColumn("{task.description}", table_column=_column(_NAME_WIDTH)),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[detail]}", table_column=_column(34)),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[detail]}", table_column=_column(_DETAIL_WIDTH)),
             console=console(sys.stderr),
             transient=True,
             expand=True,
@@ -172,7 +175,9 @@ class BarView:
             self._bars.remove_task(self._tasks.pop(path))
         for file in shown:
             if file.path not in self._tasks:
-                self._tasks[file.path] = self._bars.add_task(file.path, total=file.size, detail="")
+                self._tasks[file.path] = self._bars.add_task(
+                    short_name(file.path, _NAME_WIDTH), total=file.size, detail=""
+                )
             task = self._tasks[file.path]
             self._bars.update(task, completed=file.done, total=file.size, detail=file.note or format_bytes(file.size))
 

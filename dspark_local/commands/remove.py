@@ -52,7 +52,8 @@ def remove(
         if removal.kept:
             write_stdout(f"{len(removal.kept)} files stay: another model uses them.\n")
     if not yes and not _agrees(f"Remove {name} and free {format_bytes(removal.nbytes)}?"):
-        raise typer.Abort
+        write_stdout("Nothing was removed.\n")
+        raise typer.Exit(1)
     execute(removal)
     if as_json:
         show_json({"name": name, "freed_bytes": removal.nbytes, "removed": [step.what for step in removal.steps]})

@@ -15,6 +15,8 @@ from dspark_local.errors import StoppedError, UsageError
 from dspark_local.sizes import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dspark_local.catalog.reference import Reference
     from dspark_local.repacking import RepackResult, RepackSource, RepackStart
 
@@ -69,16 +71,38 @@ def _repack_installed(
         cache = RepoCache(hub_cache_dir(), model.repo)
         source = RepackSource(model.path, model.repo, f"{model.repo}@{model.commit}", cache.drop)
         folder = destination or model_folder(model.repo, model.commit, "repacked")
-        run_repack(source, folder, remove_source=remove_source, yes=yes, as_json=as_json)
-        if destination is None:
+
+        def adopt() -> None:
             say_dim("reading the result once more, to record its hashes")
             adopt_repacked(folder, repo=model.repo, revision=next(iter(model.revisions), "main"), commit=model.commit)
+
+        run_repack(
+            source,
+            folder,
+            remove_source=remove_source,
+            yes=yes,
+            as_json=as_json,
+            cached_as=model.name,
+            adopt=adopt if destination is None else None,
+        )
         if remove_source and not model.path.exists():
             cache.forget(model.commit)
 
 
-def run_repack(source: RepackSource, destination: Path, *, remove_source: bool, yes: bool, as_json: bool) -> None:
-    """Repack with progress on stderr and the outcome on stdout. Raises what dspark_local.repacking.repack raises."""
+def run_repack(
+    source: RepackSource,
+    destination: Path,
+    *,
+    remove_source: bool,
+    yes: bool,
+    as_json: bool,
+    cached_as: str = "",
+    adopt: Callable[[], None] | None = None,
+) -> None:
+    """Repack with progress on stderr and the outcome on stdout. Raises what dspark_local.repacking.repack raises.
+
+    cached_as is the source's name in the hub's cache, if it lies there. adopt makes the result take that name over.
+    """
     from dspark_local.repacking import repack as work
 
     if remove_source and not yes:
@@ -92,6 +116,8 @@ def run_repack(source: RepackSource, destination: Path, *, remove_source: bool, 
         raise StoppedError from None
     finally:
         display.close()
+    if adopt is not None:
+        adopt()
     if as_json:
         show_json(
             {
@@ -106,7 +132,8 @@ def run_repack(source: RepackSource, destination: Path, *, remove_source: bool, 
             }
         )
         return
-    write_stdout(_outcome(source.directory, result, removed=remove_source))
+    name = cached_as if adopt is not None else str(result.destination)
+    write_stdout(_outcome(source.directory, result, removed=remove_source, name=name, cached_as=cached_as))
 
 
 def _ask(directory: Path) -> None:
@@ -115,18 +142,21 @@ def _ask(directory: Path) -> None:
     typer.confirm(f"Delete the model's files in {directory} as they are repacked?", abort=True, err=True)
 
 
-def _outcome(directory: Path, result: RepackResult, *, removed: bool) -> str:
+def _outcome(directory: Path, result: RepackResult, *, removed: bool, name: str, cached_as: str) -> str:
     lines = [
         f"{result.destination}: {format_bytes(result.nbytes)}, {result.experts:,} experts of {result.blocks} blocks, "
         f"in {result.seconds:.0f} s"
     ]
     if not result.repacked_bytes:
         lines = [f"{result.destination}: repacked already, {format_bytes(result.nbytes)}"]
+    elif not removed and cached_as:
+        # A snapshot is links: deleting its folder would free nothing.
+        lines.append(f"The copy in the cache is no longer needed: dspark-local rm {cached_as} --only cache frees it.")
     elif not removed:
         lines.append(f"{directory} is no longer needed; deleting it frees what it holds.")
     if removed and not result.source_is_gone:
         lines.append(f"{directory} still holds files that are not the model's.")
-    lines.append(f'next: dspark-local run --model {result.destination} "..."')
+    lines.append(f'Next: dspark-local run --model {name} "..."')
     return "\n".join(lines) + "\n"
 
 

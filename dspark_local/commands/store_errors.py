@@ -17,5 +17,5 @@ def readable_store() -> Iterator[None]:
         what = error.filename or "The folder of models"
         raise CheckpointError(
             f"{what} cannot be read: {(error.strerror or str(error)).lower()}.",
-            hint="Check its permissions, and HF_HOME or HF_HUB_CACHE if you set them.",
+            hint="Check its permissions, and HF_HOME, HF_HUB_CACHE or DSPARK_HOME if you set them.",
         ) from error

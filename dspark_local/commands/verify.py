@@ -11,7 +11,7 @@ from dspark_local.commands.checking_progress import checking_progress
 from dspark_local.commands.console import show_json
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
-from dspark_local.errors import IntegrityError, ModelNotFoundError, UsageError
+from dspark_local.errors import CheckpointError, IntegrityError, ModelNotFoundError, UsageError
 from dspark_local.sizes import format_bytes
 
 
@@ -19,7 +19,7 @@ def verify(
     name: Annotated[str, typer.Argument(help="A name of the catalog or owner/repository[@revision].")],
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document.")] = False,
 ) -> None:
-    """Hash all files of a model again, without a network. The exit code is 5 when one is not what it should be."""
+    """Hash all files of a model again, without a network. The exit code is 5 when one is wrong or missing."""
     from dspark_local.catalog.reference import CatalogModel, LocalModel, parse_reference
     from dspark_local.store.checking import check_files
     from dspark_local.store.resolve import candidates
@@ -57,17 +57,18 @@ def verify(
                 "complete": not unfinished,
             }
         )
-        raise typer.Exit(IntegrityError.exit_code if report.wrong else 0)
+        raise typer.Exit(IntegrityError.exit_code if report.wrong or unfinished else 0)
     if report.wrong:
         names = ", ".join(str(file.path) for file in report.wrong)
         one = len(report.wrong) == 1
         raise IntegrityError(
-            f"{len(report.wrong)} of {len(files)} files {'is' if one else 'are'} not what the hub recorded: {names}.",
+            f"{len(report.wrong)} of {len(files)} files {'is' if one else 'are'} not what was recorded: {names}.",
             hint=next(model for model in models if set(model.files) & set(report.wrong)).repair,
         )
     rate = f", {format_bytes(report.nbytes / seconds)}/s" if seconds >= 1 else ""
     amount = f"{format_bytes(report.nbytes)}{rate}"
-    lines = [f"{models[0].name}: {len(report.checked)} files are what the hub recorded ({amount})."]
+    lines = [f"{models[0].name}: {len(report.checked)} files are as they were recorded ({amount})."]
     lines += [f"{name} was not checked: nobody recorded what it must hash to." for name in report.unknown]
-    lines += [f"It is {model.state}. {model.repair}" for model in unfinished]
     write_stdout("".join(f"{line}\n" for line in lines))
+    if unfinished:
+        raise CheckpointError(f"{unfinished[0].name} is {unfinished[0].state}.", hint=unfinished[0].repair)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import re
+from http import HTTPStatus
 from pathlib import Path
 
 from dspark_local.errors import DiskFullError, DsparkError, HubAccessError, HubError, ModelNotFoundError
 from dspark_local.sizes import format_bytes
+from dspark_local.store.locations import hub_cache_dir
 
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 CONTINUE = "What was downloaded is kept; run the same command to continue."
 _LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token from {endpoint}/settings/tokens."
 
@@ -32,7 +36,7 @@ def translate(error: Exception, repo: str, revision: str, path: str = "") -> Dsp
         return HubAccessError(
             f"Access to {repo} has to be granted by its owner"
             + (", and your account does not have it yet." if has_token else ", and no valid token was sent."),
-            hint=f"Ask for access on {endpoint}/{repo}. " + ("" if has_token else log_in),
+            hint=f"Ask for access on {endpoint}/{repo}." + ("" if has_token else f" {log_in}"),
         )
     if isinstance(error, hub.DisabledRepoError):
         return HubAccessError(f"The hub has disabled {repo}.", hint=f"{endpoint}/{repo} may say why.")
@@ -63,13 +67,22 @@ def translate(error: Exception, repo: str, revision: str, path: str = "") -> Dsp
             hint="Unset HF_HUB_OFFLINE, or copy the model into the cache from another computer.",
         )
     if status:
-        return HubError(f"The hub answers with status {status} for {what}.", hint=f"Try again later. {CONTINUE}")
+        return HubError(
+            f"The hub answers with status {status}{_phrase(status)} for {what}.", hint=f"Try again later. {CONTINUE}"
+        )
     if isinstance(error, httpx2.TransportError | OSError):
         return HubError(
             f"The hub at {endpoint} cannot be reached for {what}: {reason(error)}.",
             hint=f"Check the network, the proxy and HF_ENDPOINT. {CONTINUE}",
         )
     return HubError(f"Asking the hub for {what} failed: {type(error).__name__}: {error}", hint=CONTINUE)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f" ({HTTPStatus(status).phrase})"
+    except ValueError:
+        return ""
 
 
 def reason(error: BaseException) -> str:
@@ -81,7 +94,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, httpx2.TimeoutException):
         return "no answer came in time"
     if isinstance(error, httpx2.ConnectError):
-        return f"no connection ({error})" if str(error) else "no connection"
+        words = _NUMBER.sub("", str(error))
+        return f"no connection ({words})" if words else "no connection"
     if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
         return "the connection was cut"
     return str(error) or type(error).__name__
@@ -97,8 +111,8 @@ def disk_full(folder: Path, needed: int, free: int, *, kept: int) -> DiskFullErr
     short = max(needed - free, 1)
     return DiskFullError(
         f"{format_bytes(needed)} are still to be written to {folder}, {format_bytes(max(free, 0))} are free.",
-        hint=f"Free at least {format_bytes(short)} (dspark-local list shows what models take), or set HF_HUB_CACHE to "
-        "a folder on a larger disk"
+        hint=f"Free at least {format_bytes(short)} (dspark-local list shows what models take), or set "
+        f"{_variable(folder)} to a folder on a larger disk"
         + (f". {format_bytes(kept)} are kept; run the same command to continue." if kept else "."),
     )
 
@@ -107,13 +121,18 @@ def cannot_write(path: Path, error: OSError) -> HubError:
     """The disk refuses for another reason than being full."""
     return HubError(
         f"{path} cannot be written: {error.strerror or error}.",
-        hint="Check the permissions of that folder, or set HF_HUB_CACHE to another one.",
+        hint=f"Check the permissions of that folder, or set {_variable(path)} to another one.",
     )
+
+
+def _variable(path: Path) -> str:
+    """What moves the folder that `path` is in."""
+    return "HF_HUB_CACHE" if path.is_relative_to(hub_cache_dir()) else "DSPARK_HOME"
 
 
 def too_many_failures(what: str, attempts: int, last: str, kept: int) -> HubError:
     """The network was tried often enough."""
     return HubError(
-        f"{what} could not be downloaded: {attempts} attempts in a row brought nothing, the last because {last}.",
+        f"{what} could not be downloaded: {attempts} attempts in a row brought nothing, at last: {last}.",
         hint=f"{format_bytes(kept)} of it are kept; run the same command to continue when the network is better.",
     )

@@ -168,7 +168,7 @@ class Intake:
         if self.verified.check(place, file.digest, on_bytes):
             return True
         self.settings.listener(
-            Notice(f"{file.path} in the cache is damaged: its {file.digest.kind} is another. It is fetched again.")
+            Notice(f"{file.path} in the cache is damaged: its {file.digest.kind} is wrong. It is fetched again.")
         )
         place.unlink()
         return False

@@ -80,7 +80,10 @@ def orders(
         raise UsageError("A draft alone is not repacked.", hint="Leave --draft-only or --repack out.")
     model = parse_reference(reference)
     if isinstance(model, LocalModel):
-        raise UsageError(f"{model.path} is a path on this computer, there is nothing to pull.")
+        raise UsageError(
+            f"{reference} is a path on this computer, there is nothing to pull.",
+            hint=f"dspark-local run --model {reference} uses it where it is.",
+        )
     chosen = matching(include) if include else None
     if isinstance(model, CatalogModel):
         wanted = _orders_of_entry(model.entry, revision, draft_only, with_draft, chosen)

@@ -19,7 +19,8 @@ from dspark_local.hub.ranged import Source
 from dspark_local.hub.shard_header import fetch_header
 from dspark_local.hub.space import check_room
 from dspark_local.model_errors import models_errors
-from dspark_local.store.manifest import model_folder, read_manifest
+from dspark_local.store.digests import Digest
+from dspark_local.store.manifest import Manifest, model_folder, read_manifest
 from dspark_local.store.repacked import adopt_repacked
 from dspark_models.expert_bank.plan import RepackPlan
 from dspark_models.expert_bank.repacker import Repacker, unfinished_plan
@@ -32,12 +33,14 @@ _SHARDS_IN_WORK = 2
 def pull_repacked(intake: Intake, listing: Listing, files: Sequence[HubFile]) -> tuple[Path, int]:
     """Make a repacked folder of these files; continues where it was interrupted. Returns it and its bytes.
 
-    Raises UsageError for files that hold nothing to repack, and what Intake.run raises.
+    Raises UsageError for files that hold nothing to repack, IntegrityError for a finished folder that has been damaged
+    since, and what Intake.run raises.
     """
     folder = model_folder(listing.repo, listing.commit, "repacked")
     nbytes = sum(file.size for file in files)
     manifest = read_manifest(folder)
     if manifest is not None:
+        _demand_sound(intake, listing, folder, manifest)
         intake.count_present(nbytes)
         return folder, sum(file.size for file in manifest.files)
     with models_errors():
@@ -45,6 +48,31 @@ def pull_repacked(intake: Intake, listing: Listing, files: Sequence[HubFile]) ->
         work.plan()
         intake.run()
         return folder, work.finish()
+
+
+def _demand_sound(intake: Intake, listing: Listing, folder: Path, manifest: Manifest) -> None:
+    """Look at what nobody has checked since it changed, so that what is told to be here can be loaded."""
+    total = sum(file.size for file in manifest.files)
+    done = 0
+
+    def on_bytes(count: int) -> None:
+        nonlocal done
+        done += count
+        intake.tell(FileProgress("checking the repacked files", min(done, total), total))
+
+    for file in manifest.files:
+        path, digest = folder / file.path, Digest("sha256", file.sha256)
+        if not path.is_file():
+            problem = "is missing"
+        elif intake.verified.holds(path, digest) or intake.verified.check(path, digest, on_bytes):
+            continue
+        else:
+            problem = "is not what was written"
+        raise IntegrityError(
+            f"{path} {problem}.",
+            hint=f"dspark-local rm {listing.repo} --only repacked removes this copy, "
+            f"dspark-local pull --repack {listing.repo} makes it again.",
+        )
 
 
 _HEADER_FETCHES = 4

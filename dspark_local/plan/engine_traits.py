@@ -16,6 +16,7 @@ ENGINE_NOTE = (
     "The speeds are those of an engine with expert tiers and fused kernels. This release computes in plain torch and "
     "is slower."
 )
+NO_ENGINE_NOTE = "This version fetches this model, but has no engine that runs it yet."
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dspark_local.plan.cost_model import Speed
-from dspark_local.plan.engine_traits import ENGINE_NOTE
+from dspark_local.plan.engine_traits import ENGINE_NOTE, NO_ENGINE_NOTE
 from dspark_local.plan.machine import Machine
 from dspark_local.plan.placement import Tier
 from dspark_local.plan.plan import Plan, Verdict
@@ -34,8 +34,8 @@ _PARTS = {
 }
 
 
-def page(plan: Plan, suggested: Sequence[Suggestion], *, is_here: bool) -> Iterator[RenderableType]:
-    """Everything to show, in order."""
+def page(plan: Plan, suggested: Sequence[Suggestion], *, is_here: bool, runs: bool = True) -> Iterator[RenderableType]:
+    """Everything to show, in order. `runs` tells whether this version's engine runs the model."""
     from rich.text import Text
 
     yield _headline(plan)
@@ -49,7 +49,7 @@ def page(plan: Plan, suggested: Sequence[Suggestion], *, is_here: bool) -> Itera
         yield Text()
         yield from _changes(plan, suggested)
     yield Text()
-    for remark in remarks(plan, is_here=is_here):
+    for remark in remarks(plan, is_here=is_here, runs=runs):
         yield Text(remark, style="dim")
 
 
@@ -72,10 +72,10 @@ def machine_title(machine: Machine) -> str:
     return f"{machine.card.name} ({size}), {ram}" if machine.card.name else f"a card of {size}, {ram}"
 
 
-def remarks(plan: Plan, *, is_here: bool) -> list[str]:
+def remarks(plan: Plan, *, is_here: bool, runs: bool = True) -> list[str]:
     """What a reader should know of the figures."""
     machine = plan.machine
-    found = [ENGINE_NOTE, *machine.notes]
+    found = [ENGINE_NOTE if runs else NO_ENGINE_NOTE, *machine.notes]
     if machine.assumed:
         found.append(f"Assumed, not measured: {', '.join(machine.assumed)}.")
     needed, free = plan.placement.disk_needed, machine.disk_free_bytes
@@ -148,7 +148,7 @@ def _speeds(plan: Plan) -> Iterator[RenderableType]:
         if plan.facts.draft:
             cells += [_range(speed.speculated, expected.uncertainty), _gain(speed)]
         table.add_row(*cells)
-    yield Text(f"Expected speed, give or take {expected.uncertainty:.0%}", style="bold")
+    yield Text(f"Expected speed, give or take {100 * expected.uncertainty:.0f} %", style="bold")
     yield table
 
 
@@ -164,7 +164,7 @@ def _rate(rate: float) -> str:
 def _gain(speed: Speed) -> str:
     if not speed.drafts:
         return "drafts do not pay"
-    return f"{speed.speculated / speed.plain:.2f}x, {speed.drafts} drafts"
+    return f"{speed.speculated / speed.plain:.2f}x, {speed.drafts} draft{'' if speed.drafts == 1 else 's'}"
 
 
 def _changes(plan: Plan, suggested: Sequence[Suggestion]) -> Iterator[RenderableType]:
@@ -180,7 +180,7 @@ def _changes(plan: Plan, suggested: Sequence[Suggestion]) -> Iterator[Renderable
     for change in suggested:
         speed = f"{chat}{_rate(change.chat)} tokens/s"
         if plan.verdict != "does_not_fit":
-            speed += f" ({change.chat / before.of('chat').speculated - 1:+.0%})"
+            speed += f" ({100 * (change.chat / before.of('chat').speculated - 1):+.0f} %)"
         saved = -(change.vram_bytes + change.ram_bytes)
         less = f", {format_gib(saved)} less" if saved >= WORTH_SAYING and change.kind != "no_card" else ""
         table.add_row(f"  {change.title}{less}", VERDICT_WORDS[change.verdict], speed)

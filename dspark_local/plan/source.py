@@ -38,11 +38,12 @@ Resolver = Callable[[str, str], Path | RemoteModel]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model whose facts can be told. is_here: its files are on this computer."""
+    """A model whose facts can be told. is_here: its files are on this computer; runs: this version's engine runs it."""
 
     facts: ModelFacts
     context: int
     is_here: bool
+    runs: bool = True
 
 
 def find_source(text: str, *, dtype: str, on_card: bool, resolver: Resolver) -> Source:
@@ -79,11 +80,12 @@ def _from_directory(path: Path, numerics: Numerics, name: str = "") -> Source:
 
     checkpoint = Checkpoint.open(path)
     name = name or path.resolve().name
-    if checkpoint.config.get("model_type") == "deepseek_v4":
+    is_v4 = checkpoint.config.get("model_type") == "deepseek_v4"
+    if is_v4:
         facts = checkpoint_facts(name, checkpoint, numerics)
     else:
         facts = decoder_facts(name, checkpoint.config, checkpoint.weight_bytes)
-    return Source(facts, min(facts.max_context, PLANNED_CONTEXT), is_here=True)
+    return Source(facts, min(facts.max_context, PLANNED_CONTEXT), is_here=True, runs=is_v4)
 
 
 def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver, here: Path | None) -> Source:
@@ -106,15 +108,17 @@ def _from_catalog(entry: Entry, numerics: Numerics, resolver: Resolver, here: Pa
         facts = decoder_facts(entry.name, raw, entry.target.nbytes)
         if entry.draft is not None and entry.draft.nbytes is not None:
             facts = with_separate_draft(facts, entry.draft.nbytes, raw["vocab_size"])
-    return Source(facts, min(entry.context_recommended, PLANNED_CONTEXT), is_here=here is not None)
+    context = min(entry.context_recommended, PLANNED_CONTEXT)
+    return Source(facts, context, is_here=here is not None, runs=entry.engine == "native")
 
 
 def _from_hub(name: str, found: Path | RemoteModel, numerics: Numerics) -> Source:
     if isinstance(found, Path):
         return _from_directory(found, numerics, name)
-    if found.config.get("model_type") == "deepseek_v4":
+    is_v4 = found.config.get("model_type") == "deepseek_v4"
+    if is_v4:
         kind: DraftKind = "dspark" if "dspark_block_size" in found.config else "mtp"
         facts = v4_facts(name, found.config, kind, numerics)
     else:
         facts = decoder_facts(name, found.config, found.weight_bytes)
-    return Source(facts, min(facts.max_context, PLANNED_CONTEXT), is_here=False)
+    return Source(facts, min(facts.max_context, PLANNED_CONTEXT), is_here=False, runs=is_v4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dspark_local.errors import CheckpointError
 from dspark_local.plan.model_facts import DraftFacts, Experts, ModelFacts
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def v4_facts(name: str, raw: Mapping[str, Any], draft: DraftKind, numerics: Nume
 def checkpoint_facts(
     name: str, checkpoint: Checkpoint, numerics: Numerics, *, draft_from: Checkpoint | None = None
 ) -> ModelFacts:
-    """Facts of an opened checkpoint, with the draft in it or in `draft_from`; the headers tell the bytes."""
+    """Facts of an opened checkpoint, with the draft in it or in `draft_from`; the headers tell the bytes.
+
+    Raises CheckpointError for one that lacks layers.
+    """
     from dspark_models.deepseek_v4.config import DeepseekV4Config
     from dspark_models.deepseek_v4.footprint import checkpoint_footprint, draft_kind
 
@@ -49,7 +53,15 @@ def checkpoint_facts(
     config = DeepseekV4Config.parse(home.config)
     kind, stages = draft_kind(home)
     drafts = checkpoint_footprint(home, numerics) if draft_from is not None else None
-    return _facts(name, config, checkpoint_footprint(checkpoint, numerics), kind, stages, numerics, drafts)
+    footprint = checkpoint_footprint(checkpoint, numerics)
+    wanted = ["embed", "head", *(f"layers.{layer}" for layer in range(config.num_hidden_layers))]
+    missing = [unit for unit in wanted if unit not in {each.name for each in footprint.units}]
+    if missing:
+        raise CheckpointError(
+            f"{name} is not whole: {len(missing)} of {len(wanted)} parts have no tensors, {missing[0]} first.",
+            hint="The files are not all of one release of this model: download them again.",
+        )
+    return _facts(name, config, footprint, kind, stages, numerics, drafts)
 
 
 def _facts(

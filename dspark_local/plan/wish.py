@@ -17,6 +17,8 @@ from dspark_local.plan.machine import (
 )
 from dspark_local.sizes import parse_bytes
 
+_LEAST_MEMORY = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -33,7 +35,7 @@ class Wish:
 
 def wished_machine(wish: Wish, probe: Callable[[], Hardware]) -> Machine:
     """The machine; `probe` is asked only where the options leave something open. UsageError names a bad option."""
-    vram = parse_bytes(wish.vram, "--vram") if wish.vram is not None else None
+    vram = _memory(wish.vram, "--vram") if wish.vram is not None else None
     has_no_card = wish.is_cpu_only or vram == 0
     if has_no_card and (wish.gpu or vram):
         raise UsageError("--cpu-only leaves no place for --gpu or --vram.", hint="Give one or the other.")
@@ -44,7 +46,7 @@ def wished_machine(wish: Wish, probe: Callable[[], Hardware]) -> Machine:
         machine = machine_from(probe())
     assumed = [name for name in machine.assumed if name not in ("card bandwidth", "PCIe speed") or not names_card]
     if wish.ram is not None:
-        machine = machine.with_ram(parse_bytes(wish.ram, "--ram"))
+        machine = machine.with_ram(_memory(wish.ram, "--ram"))
     if has_no_card:
         machine = replace(machine, card=None, notes=())
     elif names_card:
@@ -60,6 +62,13 @@ def wished_machine(wish: Wish, probe: Callable[[], Hardware]) -> Machine:
         machine = replace(machine, disk_rate=parse_rate(wish.disk_read, "--disk-read"))
         assumed = [name for name in assumed if name != "disk speed"]
     return replace(machine, assumed=tuple(assumed))
+
+
+def _memory(text: str, option: str) -> int:
+    nbytes = parse_bytes(text, option)
+    if 0 < nbytes < _LEAST_MEMORY:  # somebody left the unit out
+        raise UsageError(f"{option} is {text!r}, which is {nbytes:,} bytes.", hint=f"Write it like {nbytes}GiB.")
+    return nbytes
 
 
 def parse_rate(text: str, option: str) -> float:

@@ -77,6 +77,10 @@ class InstalledModel:
     @property
     def repair(self) -> str:
         """The next step, as a sentence, when a file of it is missing or wrong."""
+        if self.kind == "repacked" and self.state.kind == "incomplete" and self.state.expected_bytes is None:
+            return (
+                f"Run the interrupted command again, dspark-local repack {self.name} or {self.pull_command} --repack."
+            )
         if self.kind == "repacked":
             return f"Remove the copy with dspark-local rm {self.name} --only repacked, and make it again."
         return f"Run {self.pull_command} to fetch what is missing or wrong; the rest stays."

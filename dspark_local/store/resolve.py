@@ -146,7 +146,7 @@ def _without_the_store(reference: Reference) -> Located | None:
 def _demand_whole(model: InstalledModel) -> None:
     if model.state.kind == "incomplete":
         raise ModelNotFoundError(
-            f"{model.name} is not whole on this computer; it is {model.state}.",
+            f"{model.name} is not whole on this computer, {model.state}.",
             hint=model.repair,
         )
 
@@ -162,7 +162,7 @@ def demand_verified(model: InstalledModel, progress: Progress | None) -> None:
         ) from error
     if report.wrong:
         raise IntegrityError(
-            f"{report.wrong[0].path} is not what the hub recorded, so {model.name} is not loaded.",
+            f"{report.wrong[0].path} is not what was recorded, so {model.name} is not used.",
             hint=model.repair,
         )
     if report.unknown:

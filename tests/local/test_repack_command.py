@@ -58,7 +58,7 @@ def test_a_repacked_model_lies_beside_its_source_and_the_next_command_is_told(so
     assert fingerprint(source) == before
     assert f"{made}: " in out
     assert "20 experts of 5 blocks" in out
-    assert f'next: dspark-local run --model {made} "..."' in out
+    assert f'Next: dspark-local run --model {made} "..."' in out
     assert re.search(r"\d MB to repack; needs .* of room, .* are free", err)
     assert "\x1b" not in out + err
 

@@ -184,6 +184,10 @@ def test_a_model_path_that_is_no_model_fails_before_the_screen_with_exit_code_4(
     assert missing.returncode == 4
     assert missing.stderr.count("\n") == 1
     assert "does not exist" in missing.stderr
+    for option in ("--model", "--draft"):
+        mistyped = chat_program(option, "deepseek-v4-flsh")
+        assert mistyped.returncode == 4
+        assert "Did you mean deepseek-v4-flash" in mistyped.stderr
     empty = chat_program("--model", str(tmp_path))
     assert (empty.returncode, "config.json" in empty.stderr) == (4, True)
 

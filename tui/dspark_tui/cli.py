@@ -80,21 +80,22 @@ def chat(
             "--connect uses a server that is already running.",
             hint="Leave out --model, --draft, --context and --keep-warm, or leave out --connect.",
         )
-    named = [_checked(text) for text in (model, draft)]
+    named = [_checked(text, is_draft=is_draft) for text, is_draft in ((model, False), (draft, True))]
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("dspark-chat needs a terminal.", hint="In scripts and pipes use: dspark-local run")
     _run(_link(named[0], named[1], context, connect, keep_warm), think, temperature, resume)
 
 
-def _checked(text: str | None) -> str | None:
-    """A folder as its absolute path, checked before the screen opens; a name as it is, which the engine knows.
+def _checked(text: str | None, *, is_draft: bool) -> str | None:
+    """A folder as its absolute path, a name as it is. Either is looked for before the screen opens.
 
-    Raises ModelNotFoundError.
+    Raises ModelNotFoundError, and CheckpointError for a folder of models that cannot be read.
     """
     if text is None:
         return None
     folder = Path(text).expanduser()
     if not folder.exists() and not text.startswith((".", "~", os.sep)):
+        _demand_present(text, is_draft=is_draft)
         return text
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -104,6 +105,14 @@ def _checked(text: str | None) -> str | None:
             f"{folder} holds no model: it has no config.json.", hint="Give the directory of the checkpoint itself."
         )
     return str(folder.resolve())
+
+
+def _demand_present(name: str, *, is_draft: bool) -> None:
+    from dspark_local.commands.store_errors import readable_store
+    from dspark_local.store.resolve import find_draft, find_model
+
+    with readable_store():
+        (find_draft if is_draft else find_model)(name, verify=False)
 
 
 def _link(

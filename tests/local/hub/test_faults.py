@@ -93,9 +93,7 @@ def test_busy_answers_are_waited_out(setting: Setting, model: Path) -> None:
 
 def test_a_hub_that_stays_busy_ends_in_a_message_that_says_what_is_kept(setting: Setting, model: Path) -> None:
     setting.hub.faults[BIG] = Faults(statuses=[(503, {})] * 100)
-    with pytest.raises(
-        HubError, match="attempts in a row brought nothing, the last because the server answered 503"
-    ) as caught:
+    with pytest.raises(HubError, match="attempts in a row brought nothing, at last: the server answered 503") as caught:
         setting.pull()
     assert "run the same command to continue" in caught.value.hint
     _assert_continues(setting, model, at_most=sum(SIZES.values()))

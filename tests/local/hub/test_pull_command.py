@@ -77,8 +77,8 @@ def test_a_terminal_gets_a_bar_for_the_whole_and_one_for_each_file(hub: StandInH
     os.close(main)
     assert process.wait(timeout=30) == 0
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode()).replace("\r", "\n").split("\n")
-    assert any(re.search(r"all files +.*\d% .* of 5\.0 MB", line) for line in lines)
-    assert any(re.search(r"model-00001.*\d%", line) for line in lines)
+    assert any(re.search(r"all files +.*\d % .* of 5\.0 MB", line) for line in lines)
+    assert any(re.search(r"00001-of.*\d %", line) for line in lines)
     snapshot_lines = [line for line in lines if str(tmp_path) in line]
     assert max(len(line) for line in lines if line not in snapshot_lines) <= 80
 

@@ -177,3 +177,41 @@ def test_a_pulled_model_is_repacked_by_its_name_and_found_there_from_then_on(
     assert setting.pull().moved_bytes == 0
     with pytest.raises(UsageError, match="already"):
         repack("owner/model", None, remove_source=False, yes=True, as_json=True)
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "a missing file"])
+def test_a_damaged_repacked_folder_is_not_told_to_be_here(setting: Setting, source: Path, damage: str) -> None:
+    folder = setting.pull(repack=True).models[0].folder
+    bank = min((folder / "experts").glob("*.bank"))
+    content = bytearray(bank.read_bytes())
+    content[1000] ^= 1
+    bank.write_bytes(content)
+    if damage == "a missing file":
+        bank.unlink()
+    with pytest.raises(IntegrityError, match=bank.name) as caught:
+        setting.pull()
+    assert "rm owner/model --only repacked" in caught.value.hint
+
+
+def test_a_repacking_pull_that_was_cut_is_continued_by_what_the_store_advises(setting: Setting, source: Path) -> None:
+    last = max(source.glob("*.safetensors"))
+    setting.hub.faults[last.name] = Faults(flip_at=last.stat().st_size - 1)
+    with pytest.raises(IntegrityError):
+        setting.pull(repack=True)
+    (unfinished,) = (model for model in all_models() if model.kind == "repacked")
+    assert "dspark-local pull owner/model --repack" in unfinished.repair
+
+
+def test_what_repacking_a_pulled_model_advises_frees_the_cache(
+    setting: Setting, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dspark_local.commands.remove import remove
+    from dspark_local.commands.repack import repack
+
+    setting.pull()
+    repack("owner/model", None, remove_source=False, yes=True, as_json=False)
+    shown = capsys.readouterr().out
+    assert 'dspark-local run --model owner/model "..."' in shown
+    assert "dspark-local rm owner/model --only cache" in shown
+    remove("owner/model", yes=True, only="cache", as_json=False)
+    assert [model.kind for model in all_models()] == ["repacked"]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,22 @@ def test_the_page_says_that_this_release_is_slower_than_the_estimate() -> None:
     output = " ".join(call("deepseek-v4-flash-dspark", *DESKTOP).stdout.split())
     assert "This release computes in plain torch and is slower." in output
     assert "chat 17.8 (11.6 to 24)" in output
+    assert "give or take 35 %" in output
+
+
+def test_a_model_without_an_engine_is_planned_and_said_to_be_without() -> None:
+    output = " ".join(call("qwen3-4b", *DESKTOP).stdout.split())
+    assert "has no engine that runs it yet" in output
+    assert "This release computes in plain torch" not in output
+    assert as_json("qwen3-4b", *DESKTOP)["runs"] is False
+
+
+def test_memory_without_a_unit_is_not_taken_for_bytes() -> None:
+    for option in ("--vram", "--ram"):
+        result = call("deepseek-v4-flash-dspark", option, "12")
+        assert isinstance(result.exception, UsageError)
+        assert "12 bytes" in str(result.exception)
+        assert "12GiB" in result.exception.hint
 
 
 def test_a_plan_that_does_not_fit_says_by_how_much_and_what_does() -> None:
@@ -118,6 +135,15 @@ def test_a_directory_is_planned_from_its_headers(tmp_path: Path) -> None:
     assert made["model"] == "mine"
     assert made["disk"]["is_here"]
     assert made["disk"]["needed"] == sum(tensor.nbytes for tensor in checkpoint.stored.values())
+
+
+def test_a_directory_that_lacks_tensors_is_refused_in_words(tmp_path: Path) -> None:
+    made = random_checkpoint(configs.RELEASE, draft="dspark")
+    part = {name: tensor for name, tensor in made.stored.items() if name.startswith("embed")}
+    replace(made, stored=part).write(tmp_path / "part")
+    error = call(str(tmp_path / "part"), *DESKTOP).exception
+    assert isinstance(error, CheckpointError)
+    assert "head first" in str(error)
 
 
 def test_a_repository_in_the_hubs_cache_is_planned_like_a_directory(

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dspark_local.catalog.catalog import entries
 from dspark_local.commands.list_models import list_models
 from dspark_local.commands.path import path
 from dspark_local.commands.remove import remove
@@ -107,6 +108,15 @@ def test_what_is_available_fits_the_screen_and_is_honest(hub_cache: Path, comman
     assert "bundled" in rows["demo"]
 
 
+@pytest.mark.parametrize("columns", [60, 70])
+def test_a_narrow_screen_keeps_every_name_of_the_catalog_in_one_piece(
+    hub_cache: Path, command: CommandLine, columns: int
+) -> None:
+    shown = command("list", "--available", columns=columns)
+    assert all(len(line) <= columns for line in shown.splitlines())
+    assert {entry.name for entry in entries()} <= {line.split()[0] for line in shown.splitlines() if line}
+
+
 def test_what_is_available_as_json_is_the_catalog(hub_cache: Path, command: CommandLine) -> None:
     shown = json.loads(command("list", "--available", "--json"))
     flash = next(model for model in shown["models"] if model["name"] == NAME)
@@ -124,7 +134,7 @@ def test_path_prints_the_directory_and_nothing_else(hub_cache: Path, command: Co
 
 def test_verify_reads_all_and_makes_the_model_verified(hub_cache: Path, command: CommandLine) -> None:
     put(hub_cache, FLASH, model_files())
-    assert f"{NAME}: 4 files are what the hub recorded" in command("verify", NAME)
+    assert f"{NAME}: 4 files are as they were recorded" in command("verify", NAME)
     assert "complete and verified" in command("list")
 
 
@@ -155,7 +165,10 @@ def test_verify_says_when_files_are_missing(hub_cache: Path, command: CommandLin
     files = model_files()
     del files["model-00002-of-00002.safetensors"]
     put(hub_cache, FLASH, files)
-    assert "incomplete: " in command("verify", NAME)
+    with pytest.raises(CheckpointError, match="incomplete: ") as caught:
+        command("verify", NAME)
+    assert "dspark-local pull" in caught.value.hint
+    assert json.loads(command("verify", NAME, "--json", exit_code=5))["complete"] is False
 
 
 def test_verify_as_json_is_one_document_that_names_what_is_wrong(hub_cache: Path, command: CommandLine) -> None:
@@ -173,6 +186,16 @@ def test_rm_asks_and_does_nothing_without_a_yes(hub_cache: Path, command: Comman
     with pytest.raises(UsageError, match="Nobody is there") as caught:
         command("rm", NAME)
     assert "--yes" in caught.value.hint
+    assert bytes_in(hub_cache) == before
+
+
+def test_a_no_to_rm_removes_nothing_and_says_so(
+    hub_cache: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(hub_cache, FLASH, model_files())
+    before = bytes_in(hub_cache)
+    monkeypatch.setattr("dspark_local.commands.remove._agrees", lambda question: False)
+    assert command("rm", NAME, exit_code=1).endswith("Nothing was removed.\n")
     assert bytes_in(hub_cache) == before
 
 
