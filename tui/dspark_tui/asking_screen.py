@@ -60,8 +60,9 @@ class AskingScreen(EngineScreen):
         self.conversation.settings |= {"thinking": self.thinking, "temperature": self._settings.temperature}
         await self._messages.show(self.conversation)
         view = self._messages.view_of(turn)
-        assert view is not None, "the newest turn is always mounted"
-        self._answering = Answering(self.conversation, view.answer, self.meter, self._store)
+        assert view is not None
+        assert view.live is not None, "the newest turn is mounted, and waits for its answer"
+        self._answering = Answering(self.conversation, view.live, self.meter, self._store)
         self._worker = self._answer(self._answering, self._request(self.info))
 
     def _request(self, info: ModelInfo) -> ChatRequest:

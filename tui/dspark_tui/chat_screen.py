@@ -185,12 +185,14 @@ class ChatScreen(AskingScreen):
         elif not 0 <= at < len(versions):
             self.hint(f"This is the {'first' if step < 0 else 'last'} of {len(versions)} versions.")
         else:
+            by_marker = isinstance(self.focused, VersionMarker)
             self._editing.leave()
             self.conversation.select(versions[at])
             self._store.keep(self.conversation)
             await self.query(ErrorNotice).remove()
             await self._messages.show(self.conversation)
-            if (view := self._messages.view_of(versions[at])) is not None and isinstance(self.focused, VersionMarker):
+            view = self._messages.view_of(versions[at])
+            if by_marker and view is not None and view.marker is not None:
                 view.marker.focus()
 
     async def action_new_conversation(self) -> None:

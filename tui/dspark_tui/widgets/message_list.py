@@ -5,6 +5,8 @@ Notices stand between the turns and are not the list's to remove.
 
 from __future__ import annotations
 
+import asyncio
+
 from textual.containers import VerticalScroll
 
 from dspark_tui.conversation import Conversation, Turn
@@ -12,6 +14,7 @@ from dspark_tui.widgets.turn_view import TurnView
 
 PAGE_TURNS = 8
 _MAX_MOUNTED = 64
+_EXTEND_SECONDS = 0.15
 
 
 class MessageList(VerticalScroll, can_focus=False):
@@ -20,51 +23,64 @@ class MessageList(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="messages")
         self._conversation = Conversation()
-        self._views: list[TurnView] = []
-        self._is_extending = False
+        self._path: list[Turn] = []
+        self._views: list[TurnView] = []  # of the end of _path
+        self._changing = asyncio.Lock()
+        self._is_settling = False
 
     @property
     def first(self) -> int:
         """The position in the path of the first turn that is mounted."""
-        return max(len(self._conversation.turns) - len(self._views), 0)
+        return len(self._path) - len(self._views)
 
     async def show(self, conversation: Conversation) -> None:
         """Make the list what the path is, touching only what differs, and go to its end."""
-        if conversation is not self._conversation:
-            self._conversation = conversation
-            await self._drop(0)
-        turns = conversation.turns
-        # Views are a run of the path from some place on: find it, and how far the two still agree.
-        start = next((at for at, turn in enumerate(turns) if self._views and turn is self._views[0].turn), len(turns))
-        same = 0
-        while same < len(self._views) and turns[start + same : start + same + 1] == [self._views[same].turn]:
-            same += 1
-        if start + same < len(turns) - _MAX_MOUNTED:  # a long way from what is here to the end
-            same = 0
-        await self._drop(same)
-        missing = turns[start + same :] if same else turns[-PAGE_TURNS:]
-        if missing:
-            views = [self._view(turn) for turn in missing]
-            before = self._views[-1] if self._views else None
-            self._views += views
-            if before is None:
-                await self.mount(*views, before=0 if self.children else None)
-            else:
-                await self.mount(*views, after=before)
-        await self._forget_above()
+        async with self._changing:
+            await self._show(conversation, list(conversation.turns))
         self.anchor()
-        self.call_after_refresh(self._extend)
+        self.set_timer(_EXTEND_SECONDS, self._extend)  # what is seen first is drawn first
 
-    async def _drop(self, position: int) -> None:
-        gone, self._views = self._views[position:], self._views[:position]
+    async def _show(self, conversation: Conversation, path: list[Turn]) -> None:
+        same = self._count_same(path) if conversation is self._conversation else 0
+        gone, kept = self._views[same:], self._views[:same]
+        missing = path[self.first + same :] if same else path[len(path) - self._turns_that_fill(path) :]
+        self._conversation, self._path = conversation, path
+        views = [self._view(turn) for turn in missing]
+        self._views = kept + views
         if gone:
             await self.remove_children(gone)
-
-    async def _forget_above(self) -> None:
+        if views and kept:
+            await self._mount(views, after=kept[-1])
+        else:
+            await self._mount(views)
         surplus = len(self._views) - _MAX_MOUNTED
         if surplus > 0 and self.is_vertical_scroll_end:
             gone, self._views = self._views[: surplus + PAGE_TURNS], self._views[surplus + PAGE_TURNS :]
             await self.remove_children(gone)
+
+    async def _mount(self, views: list[TurnView], after: TurnView | None = None) -> None:
+        if views:
+            with self.app.batch_update():
+                await self.mount(*views, after=after, before=0 if after is None and self.children else None)
+                await asyncio.gather(*(view.fill() for view in views))
+
+    def _count_same(self, path: list[Turn]) -> int:
+        """How many of the mounted turns may stay; none when it is a long way from them to the end."""
+        ahead = path[self.first :]
+        same = 0
+        while same < min(len(self._views), len(ahead)) and ahead[same] is self._views[same].turn:
+            same += 1
+        return same if len(ahead) - same <= _MAX_MOUNTED else 0
+
+    def _turns_that_fill(self, turns: list[Turn]) -> int:
+        """How many turns from the end take about one screen, so that opening draws what is seen and no more."""
+        width, rows = max(min(self.size.width, 100) - 6, 20), 0
+        for number, turn in enumerate(reversed(turns), 1):
+            for line in f"{turn.prompt}\n{turn.answer}".splitlines():
+                rows += 1 + len(line) // width
+            if rows + 3 * number >= self.size.height:
+                return number
+        return len(turns)
 
     def view_of(self, turn: Turn) -> TurnView | None:
         """The turn's widget, while it is mounted."""
@@ -81,14 +97,16 @@ class MessageList(VerticalScroll, can_focus=False):
 
     async def _extend(self) -> None:
         """Mount a page more above while the top is near; what is being read stays where it is."""
-        if self._is_extending or not self.is_attached or self.scroll_y > self.size.height or self.first == 0:
+        # It never waits for the lock: show(), which holds it, waits for this widget, and extends in the end.
+        is_near = self.is_attached and self.scroll_y <= self.size.height and self.first > 0
+        if not is_near or self._is_settling or self._changing.locked():
             return
-        self._is_extending = True
-        followed = self.is_vertical_scroll_end
-        first = self.first
-        views = [self._view(turn) for turn in self._conversation.turns[max(first - PAGE_TURNS, 0) : first]]
-        self._views[:0] = views
-        await self.mount(*views, before=0)
+        async with self._changing:
+            self._is_settling = True
+            followed, first = self.is_vertical_scroll_end, self.first
+            views = [self._view(turn) for turn in self._path[max(first - PAGE_TURNS, 0) : first]]
+            self._views[:0] = views
+            await self._mount(views)
         self.call_after_refresh(self._settle, views, followed)
 
     async def _settle(self, views: list[TurnView], followed: bool) -> None:
@@ -96,5 +114,5 @@ class MessageList(VerticalScroll, can_focus=False):
             target = self.scroll_target_y + sum(view.outer_size.height for view in views)
             await self.stop_animation("scroll_y", complete=False)
             self.scroll_to(y=target, animate=False, force=True, immediate=True)
-        self._is_extending = False
+        self._is_settling = False
         self.call_after_refresh(self._extend)

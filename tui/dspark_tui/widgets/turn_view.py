@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,10 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Static
+from textual.widget import MountError
+from textual.widgets import Markdown, Static
 
 from dspark_tui.conversation import Turn
-from dspark_tui.widgets.messages import AssistantMessage, UserMessage
+from dspark_tui.widgets.messages import AssistantMessage, UserMessage, footer_text
+from dspark_tui.widgets.thinking import ThinkingBlock
 
 
 class VersionMarker(Static, can_focus=True):
@@ -34,7 +37,6 @@ class VersionMarker(Static, can_focus=True):
     def __init__(self, turn: Turn, number: int, total: int) -> None:
         super().__init__(f"◂ {number}/{total} ▸", classes="versions", markup=False)
         self.turn = turn
-        self.display = total > 1
 
     def on_click(self, event: events.Click) -> None:
         """The left half goes back, the right half on."""
@@ -46,29 +48,51 @@ class VersionMarker(Static, can_focus=True):
 
 
 class TurnView(Vertical):
-    """A turn that is_live is still being answered; any other is shown whole at once."""
+    """One turn. While it is answered it holds an AssistantMessage; a turn that is complete needs fewer widgets."""
 
     DEFAULT_CSS = """
     TurnView, TurnView > * { height: auto; }
-    TurnView .versions { width: auto; height: 1; margin: 0 2; color: $text-muted; }
-    TurnView .versions:hover, TurnView .versions:focus { text-style: reverse; }
+    TurnView > Markdown { margin: 1 0 0 0; padding: 0 2; }
+    TurnView > ThinkingBlock { margin: 1 0 0 0; }
+    TurnView > .footer { color: $text-muted; padding: 0 2; }
+    TurnView > .footer.-cut-off { color: $text-warning; }
+    TurnView > .versions { width: auto; margin: 0 2; color: $text-muted; }
+    TurnView > .versions:hover, TurnView > .versions:focus { text-style: reverse; }
     """
 
     def __init__(self, turn: Turn, version: int = 1, versions: int = 1) -> None:
         super().__init__()
         self.turn = turn
-        self.answer = AssistantMessage(turn)
-        self.marker = VersionMarker(turn, version, versions)
-        self._is_live = turn.state == "answering"
+        self.live = AssistantMessage(turn) if turn.state == "answering" else None
+        self.marker = VersionMarker(turn, version, versions) if versions > 1 else None
+        self._thinking = ThinkingBlock() if self.live is None and turn.reasoning else None
+        self._markdown = Markdown(open_links=False) if self.live is None and turn.answer else None
 
     def compose(self) -> ComposeResult:
-        """Prompt, answer, marker."""
-        yield UserMessage(self.turn.prompt)
-        yield self.answer
-        yield self.marker
+        """Prompt, reasoning, answer, figures, marker: what there is of them."""
+        turn = self.turn
+        if turn.prompt:
+            yield UserMessage(turn.prompt)
+        if self.live is not None:
+            yield self.live
+        else:
+            if self._thinking is not None:
+                yield self._thinking
+            if self._markdown is not None:
+                yield self._markdown
+            if figures := footer_text(turn):
+                cut_off = turn.state not in ("complete", "answering")
+                yield Static(figures, classes="footer -cut-off" if cut_off else "footer", markup=False)
+        if self.marker is not None:
+            yield self.marker
 
-    async def on_mount(self) -> None:
-        """What is complete needs no stream."""
-        if not self._is_live:
-            self.answer.markdown.write(self.turn.answer)
-            await self.answer.finish()
+    async def fill(self) -> None:
+        """Render what is complete; after it the height is final. Call once, mounted."""
+        if self._thinking is not None:
+            self._thinking.close(self.turn.reasoning, self.turn.thinking_seconds)
+        if self._markdown is not None:
+            with contextlib.suppress(MountError):  # the list may be taken down meanwhile
+                await self._markdown.update(self.turn.answer)
+                # In the style sheet this would be a rule for every widget, looked at whenever one is added.
+                for block in self._markdown.children[-1:]:
+                    block.styles.margin = 0
