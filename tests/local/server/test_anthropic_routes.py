@@ -117,3 +117,8 @@ async def test_settings_out_of_range_are_refused_by_name(http: httpx.AsyncClient
     answer = await http.post("/v1/messages", json=BODY | {field: value})
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith(f"{field} is {value}")
+
+
+async def test_every_step_of_the_prefill_is_a_ping(http: httpx.AsyncClient) -> None:
+    events = told((await http.post("/v1/messages", json=BODY | {"stream": True})).text)
+    assert [name for name, _ in events[:4]] == ["message_start", "ping", "ping", "content_block_start"]
