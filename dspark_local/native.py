@@ -47,7 +47,6 @@ class NativeBackend:
         tokenizer: ChatTokenizer,
         info: ModelInfo,
         *,
-        draft_home: Path = Path(),
         speculation: Speculation | None = None,
         max_sequences: int = 2,
     ) -> None:
@@ -55,7 +54,6 @@ class NativeBackend:
         self.tokenizer = tokenizer
         self.target = target
         self.drafter = drafter
-        self.draft_home = draft_home
         self._speculation = speculation or Speculation(drafter.block_size if drafter else 0, Calibration())
         self._end_ids = frozenset(tokenizer.eos_ids)
         self._pool = SessionPool(target, drafter, max_sequences)
@@ -113,7 +111,6 @@ class NativeBackend:
             drafter,
             tokenizer,
             info,
-            draft_home=draft_home,
             speculation=speculation,
             max_sequences=max_sequences,
         )
