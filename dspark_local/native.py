@@ -44,7 +44,6 @@ class NativeBackend:
         tokenizer: ChatTokenizer,
         info: ModelInfo,
         *,
-        draft_home: Path = Path(),
         speculation: Speculation | None = None,
         max_sequences: int = 2,
     ) -> None:
@@ -52,7 +51,6 @@ class NativeBackend:
         self.tokenizer = tokenizer
         self.target = target
         self.drafter = drafter
-        self.draft_home = draft_home
         self._speculation = speculation or Speculation(drafter.block_size if drafter else 0, Calibration())
         self.slots = max_sequences
         self._user_id = tokenizer.token_id(USER)
@@ -114,7 +112,6 @@ class NativeBackend:
             drafter,
             tokenizer,
             info,
-            draft_home=draft_home,
             speculation=speculation,
             max_sequences=max_sequences,
         )

@@ -14,7 +14,7 @@ import typer
 from dspark_local.bench.progress import ProgressLine
 from dspark_local.bench.prompts import prompts_of
 from dspark_local.commands.console import show_json
-from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, locate, say_dim
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_located, locate, locate_or_say_demo, say_dim
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
 from dspark_local.errors import UsageError
@@ -82,8 +82,9 @@ def bench(
     SpeculationSettings.parse(f"threshold:{threshold}")  # refuses what is no probability before anything loads
     SamplingSettings(temperature=temperature)
     texts = prompts_of(count or PROMPTS, is_demo=model is None, file=prompts)
-    backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context, max_sequences=2)
-    pair = _pair(backend)
+    located = locate_or_say_demo(model, draft)
+    backend = load_located(located, dtype=dtype, device=device, context=context, max_sequences=2)
+    pair = _pair(backend, located.draft_path or located.path)
     from dspark_local.bench.speculation import BenchSettings, SpeculationBench, emulate_row_cost, report_object
     from dspark_local.bench.table import LEGEND, comparison_table, costs_lines
 
@@ -137,7 +138,7 @@ def _expert_reads(model: str | None, against: str | None, count: int, *, as_json
     say_dim(f"measured in {time.monotonic() - started:.0f} s")
 
 
-def _pair(backend: NativeBackend) -> Pair:
+def _pair(backend: NativeBackend, draft_home: Path) -> Pair:
     """What is measured, taken from a loaded engine. UsageError without a draft."""
     from dspark_local.bench.conversations import Pair
     from dspark_local.engine.calibration import load_calibration
@@ -146,7 +147,7 @@ def _pair(backend: NativeBackend) -> Pair:
     target, drafter = backend.target, backend.drafter
     if drafter is None:
         raise UsageError("This model's directory holds no DSpark draft.", hint="Name the draft's with --draft.")
-    calibration = load_calibration(backend.draft_home, drafter.block_size, local_folder(backend.draft_home))
+    calibration = load_calibration(draft_home, drafter.block_size, local_folder(draft_home))
     return Pair(target, drafter, calibration, frozenset(backend.tokenizer.eos_ids), time.perf_counter)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dspark_local.commands.interrupt import StopOnInterrupt
-from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_backend, say_dim
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_located, locate_or_say_demo, say_dim
 from dspark_local.commands.sources import read_text_file
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.engine.calibration import STANDARD_REGIMES, calibration_path, parse_calibration, read_document
@@ -57,14 +57,15 @@ def calibrate(
     chosen = temperature or STANDARD_REGIMES
     temperatures = sorted({SamplingSettings(temperature=value).temperature for value in chosen})
     own_prompts = _read_prompts(prompts) if prompts is not None else None
-    backend = load_backend(model, draft=draft, dtype=dtype, device=device, context=context)
+    located = locate_or_say_demo(model, draft)
+    backend = load_located(located, dtype=dtype, device=device, context=context)
     from dspark_local.engine.calibration_file import merged, regime_name, write_document
     from dspark_local.engine.calibration_report import regime_object
     from dspark_local.engine.calibration_store import local_folder
 
     if not backend.info.draft_block_size:
         raise UsageError("This model's directory holds no DSpark draft.", hint="Name the draft's with --draft.")
-    directory = backend.draft_home
+    directory = located.draft_path or located.path
     fallback = local_folder(directory)
     in_use = calibration_path(directory, fallback)
     old = read_document(in_use) if in_use is not None else None

@@ -30,9 +30,26 @@ def load_backend(
     max_sequences: int = 1,
 ) -> NativeBackend:
     """The native engine on `model`, or on the bundled demo, which is then named on stderr. Raises DsparkError."""
+    return load_located(
+        locate_or_say_demo(model, draft),
+        dtype=dtype,
+        device=device,
+        context=context,
+        max_sequences=max_sequences,
+    )
+
+
+def locate_or_say_demo(model: str | None, draft: str | None = None) -> Located:
+    """As locate, with a line on stderr when that is the demo for want of a name."""
     if model is None:
         say_dim("Using the bundled demo, a tiny model that knows a small world; --model NAME takes another.")
-    located = locate(model, draft)
+    return locate(model, draft)
+
+
+def load_located(
+    located: Located, *, dtype: str = "auto", device: str = "auto", context: int | None = None, max_sequences: int = 1
+) -> NativeBackend:
+    """The native engine on what `locate` found. Raises DsparkError."""
     from dspark_local.native import NativeBackend  # torch: seconds
 
     return NativeBackend.load(
