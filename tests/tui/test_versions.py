@@ -115,14 +115,19 @@ async def test_a_version_that_fails_before_its_answer_gives_the_old_path_back(op
         assert chat.saved() == chat.screen.conversation
 
 
-async def test_versions_wait_for_an_answer_under_way(open_chat: Any) -> None:
+async def test_versions_and_the_list_wait_for_an_answer_under_way(open_chat: Any) -> None:
     async with open_chat() as chat:
         await ask(chat, "echo one")
         await chat.pilot.press("ctrl+r")
         await chat.until(lambda: len(chat.screen.conversation.tree) == 2 and not chat.busy)
         await chat.send("endless")
         await chat.until(lambda: len(chat.answer) > 0)
-        for key, text in (("ctrl+r", "Still answering"), ("alt+up", "then edit"), ("alt+left", "then switch")):
+        for key, text in (
+            ("ctrl+r", "Still answering"),
+            ("alt+up", "then edit"),
+            ("alt+left", "then switch"),
+            ("ctrl+o", "then Ctrl+O"),
+        ):
             await chat.pilot.press(key)
             await chat.hinted(text)
         assert len(chat.screen.conversation.tree) == 3
@@ -135,6 +140,6 @@ async def test_keys_of_conversations_are_in_the_help_and_in_the_line_above_the_b
         await ask(chat, "echo one")
         await chat.until(lambda: "Ctrl+O conversations · Ctrl+R answer again · Alt+Up edit" in chat.text())
         await chat.pilot.press("f1")
-        await chat.until(lambda: "all conversations: search" in chat.text())
-        for key in ("Ctrl+O", "Ctrl+R", "Alt+Up, Down", "Alt+Left, Right"):
+        await chat.until(lambda: "all of them: search" in chat.text())
+        for key in ("Ctrl+O", "Ctrl+R", "Alt+Up, F6", "Alt+Left, F7", "Alt+Right, F8"):
             assert key in chat.text()

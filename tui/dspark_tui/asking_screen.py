@@ -55,6 +55,7 @@ class AskingScreen(EngineScreen):
     async def answer_turn(self, turn: Turn) -> None:
         """Send the path to this newest turn, and stream its answer."""
         assert self.info is not None
+        self._phase.forget()
         await self.query("Welcome, ErrorNotice").remove()
         self.conversation.model = self.info.id
         self.conversation.settings |= {"thinking": self.thinking, "temperature": self._settings.temperature}
@@ -123,7 +124,7 @@ class AskingScreen(EngineScreen):
     def _idle_line(self) -> str:
         if self.conversation.turns:
             return _IDLE_KEYS
-        return f"Ctrl+O opens one of {self._kept:,} conversations" if self._kept else ""
+        return f"Ctrl+O earlier conversations ({self._kept:,})" if self._kept else ""
 
     def _show_thinking(self, answering: Answering) -> None:
         turn, block = answering.turn, answering.view.thinking

@@ -23,10 +23,12 @@ Answering
   Ctrl+R          answer the last prompt again; the old answer stays
 Conversations
   Ctrl+N          new conversation; the old one stays on disk
-  Ctrl+O          all conversations: search, open, rename, delete, export, import
-  Alt+Up, Down    edit an earlier prompt of yours (also F6); Enter sends it as a
-                  new version, and what followed the old one stays with it
-  Alt+Left, Right the version before or after (also F7, F8), where `2/3` stands
+  Ctrl+O          all of them: search, open, rename, delete, export,
+                  import
+  Alt+Up, F6      edit a prompt of yours, the last first; Enter sends a
+                  new version, and what followed stays with the old one
+  Alt+Left, F7    the version before, where a mark like 2/3 stands
+  Alt+Right, F8   the version after
   PgUp, PgDn      scroll; at the end it follows the answer again
   F2 F3 F4        ask an example question, in an empty conversation
 Program

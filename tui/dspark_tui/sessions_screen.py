@@ -32,13 +32,15 @@ class SessionsScreen(Screen[str | None]):
     """Gives the id of the conversation to open, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=True),
-        Binding("f2", "rename", "Rename"),
-        Binding("f5", "export", "Export"),
-        Binding("f6", "import_file", "Import"),
-        Binding("f8,ctrl+d", "delete", "Delete", key_display="F8", priority=True),
-        Binding("ctrl+z", "undo", "Undo", priority=True),
-        Binding("escape,ctrl+o", "back", "Back", key_display="Esc", priority=True),
+        Binding("enter", "open", "Open", key_display="Enter", priority=True),
+        Binding("f2", "rename", "Rename", key_display="F2", priority=True),
+        Binding("f5", "export", "Export", key_display="F5", priority=True),
+        Binding("f6", "import_file", "Import", key_display="F6", priority=True),
+        Binding("f8", "delete", "Delete", key_display="F8", priority=True),
+        Binding("ctrl+d", "delete", show=False, priority=True),
+        Binding("ctrl+z", "undo", "Undo", key_display="Ctrl+Z", priority=True),
+        Binding("escape", "back", "Back", key_display="Esc", priority=True),
+        Binding("ctrl+o", "back", show=False, priority=True),
         *(Binding(key, f"move('{key}')", show=False, priority=True) for key in ("up", "down", "pageup", "pagedown")),
     ]
     DEFAULT_CSS = """
@@ -46,6 +48,7 @@ class SessionsScreen(Screen[str | None]):
     SessionsScreen > #said.-wrong { color: $text-error; }
     SessionsScreen > Input { border: round $border-blurred; padding: 0 1; height: 3; background: $background; }
     SessionsScreen > Input:focus { border: round $border; }
+    SessionsScreen > Footer { padding: 0 1; }
     SessionsScreen > OptionList { height: 1fr; border: none; padding: 0 1; background: $background; }
     """
 
@@ -66,7 +69,7 @@ class SessionsScreen(Screen[str | None]):
         yield self._search
         yield self._list
         yield self._said
-        yield Footer(show_command_palette=False, compact=True)
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """The list first shows everything."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 
 from textual.containers import VerticalScroll
+from textual.geometry import Size
+from textual.layout import DockArrangeResult
 
 from dspark_tui.conversation import Conversation, Turn
 from dspark_tui.widgets.turn_view import TurnView
@@ -27,6 +29,7 @@ class MessageList(VerticalScroll, can_focus=False):
         self._views: list[TurnView] = []  # of the end of _path
         self._changing = asyncio.Lock()
         self._is_settling = False
+        self._held: tuple[TurnView, int] | None = None
 
     @property
     def first(self) -> int:
@@ -96,23 +99,37 @@ class MessageList(VerticalScroll, can_focus=False):
         self.call_later(self._extend)
 
     async def _extend(self) -> None:
-        """Mount a page more above while the top is near; what is being read stays where it is."""
+        """Mount a page more above while the top is near."""
         # It never waits for the lock: show(), which holds it, waits for this widget, and extends in the end.
         is_near = self.is_attached and self.scroll_y <= self.size.height and self.first > 0
         if not is_near or self._is_settling or self._changing.locked():
             return
         async with self._changing:
             self._is_settling = True
-            followed, first = self.is_vertical_scroll_end, self.first
-            views = [self._view(turn) for turn in self._path[max(first - PAGE_TURNS, 0) : first]]
+            await self.stop_animation("scroll_y", complete=True)
+            if self._views and not self.is_vertical_scroll_end:  # the end holds itself
+                self._held = self._views[0], self._views[0].virtual_region.y - self.scroll_offset.y
+            views = [self._view(turn) for turn in self._path[max(self.first - PAGE_TURNS, 0) : self.first]]
             self._views[:0] = views
             await self._mount(views)
-        self.call_after_refresh(self._settle, views, followed)
+        self.call_after_refresh(self._settle, views)
 
-    async def _settle(self, views: list[TurnView], followed: bool) -> None:
-        if not followed:  # the end holds itself; anything else is held here, a scroll under way included
-            target = self.scroll_target_y + sum(view.outer_size.height for view in views)
-            await self.stop_animation("scroll_y", complete=False)
-            self.scroll_to(y=target, animate=False, force=True, immediate=True)
+    def _settle(self, views: list[TurnView]) -> None:
+        if self.is_attached and not all(view.outer_size.height for view in views):
+            self.call_after_refresh(self._settle, views)  # that refresh came before their layout
+            return
+        self._held = None
         self._is_settling = False
+        self.vertical_scrollbar.position = self.scroll_y
         self.call_after_refresh(self._extend)
+
+    def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
+        """Where the turns are; the one that is held stays where it is on screen, in this very layout."""
+        arranged = super().arrange(size, optimal)
+        if self._held is not None:
+            view, offset = self._held
+            for placement in arranged.placements:
+                if placement.widget is view:
+                    self.set_reactive(MessageList.scroll_y, float(placement.region.y - offset))
+                    self.set_reactive(MessageList.scroll_target_y, float(placement.region.y - offset))
+        return arranged

@@ -22,6 +22,10 @@ class PhaseLine(Static):
         self.last_hint = text
         self._hint_until = time.monotonic() + seconds
 
+    def forget(self) -> None:
+        """A hint that still stands has been followed."""
+        self._hint_until = 0.0
+
     def show(self, text: str) -> None:
         """Show `text`, unless a hint still stands."""
         shows_hint = time.monotonic() < self._hint_until
