@@ -86,7 +86,7 @@ def test_chatgpts_export_gives_the_visible_path_with_titles_and_times(tmp_path: 
     hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
     mapping = {
         "root": {"parent": None, "message": None},
-        "s": node("root", "system", "", **hidden),
+        "s": node("root", "system", "About the person", **hidden),
         "q": node("s", "user", "Question"),
         "a1": node("q", "assistant", "old answer"),
         "a2": node("q", "assistant", "new answer", create_time=7.0),
@@ -95,6 +95,7 @@ def test_chatgpts_export_gives_the_visible_path_with_titles_and_times(tmp_path: 
     (conversation,) = read(tmp_path, data).conversations
     assert (conversation.title, conversation.created_at) == ("From there", 5.0)
     assert said(conversation) == [("Question", "new answer")]
+    assert conversation.settings == {}
     assert conversation.turns[0].started_at == 7.0
 
 
