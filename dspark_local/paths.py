@@ -26,11 +26,6 @@ def log_dir() -> Path:
     return _private(state_dir() / "logs")
 
 
-def conversations_dir() -> Path:
-    """Folder with one JSON file per conversation; created when missing. Raises OSError."""
-    return _private(state_dir() / "conversations")
-
-
 def models_dir() -> Path:
     """Folder of the models that we write ourselves; created when missing. Raises OSError.
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dspark_local import paths
-from dspark_local.errors import CheckpointError, DiskFullError, DsparkError, ModelNotFoundError, UsageError
+from dspark_local.errors import DiskFullError, DsparkError, ModelNotFoundError, UsageError
+from dspark_local.model_errors import models_errors
 from dspark_local.sizes import format_bytes
 from dspark_local.store.manifest import MANIFEST_NAME
 
@@ -237,12 +238,9 @@ def _one_at_a_time(destination: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _explained(destination: Path) -> Iterator[None]:
     """The models' errors and the disk's refusals in the product's words."""
-    from dspark_models.errors import CheckpointError as ModelCheckpointError
-
     try:
-        yield
-    except ModelCheckpointError as error:
-        raise CheckpointError(error.message, hint=error.hint) from error
+        with models_errors():
+            yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(destination).free

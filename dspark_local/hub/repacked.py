@@ -28,6 +28,7 @@ from dspark_models.shards import INDEX_NAME, parse_header
 
 _SHARDS_IN_WORK = 2
 """Shards whose originals may lie on the disk beside the folder: the one being repacked, and the next one arriving."""
+_HEADER_FETCHES = 4
 
 
 def pull_repacked(intake: Intake, listing: Listing, files: Sequence[HubFile]) -> tuple[Path, int]:
@@ -73,9 +74,6 @@ def _demand_sound(intake: Intake, listing: Listing, folder: Path, manifest: Mani
             hint=f"dspark-local rm {listing.repo} --only repacked removes this copy, "
             f"dspark-local pull --repack {listing.repo} makes it again.",
         )
-
-
-_HEADER_FETCHES = 4
 
 
 class _Work:
