@@ -6,6 +6,7 @@ import asyncio
 from abc import abstractmethod
 
 from textual import work
+from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -35,7 +36,11 @@ class EngineScreen(Screen[None]):
         # Held here, because timers and workers may still run while the screen is being taken down.
         self._messages = MessageList()
         self._phase = PhaseLine()
+        self._above_box = Vertical(id="above-box")
+        """For what goes with the next prompt or on beside the chat: attachments, queued prompts, downloads."""
         self._composer = Composer()
+        self._side = Vertical(id="side")
+        """At the right of a wide screen; shows while something is mounted in it."""
         self._status = Static(id="status", markup=False)
 
     @property
