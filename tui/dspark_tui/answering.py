@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from dspark_local.answer_stream import ClientEvent
@@ -16,7 +17,7 @@ from dspark_tui.meter import LiveMeter
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.messages import AssistantMessage
 
-SAVE_SECONDS = 0.7
+SAVE_SECONDS = 0.5
 
 
 class Answering:
@@ -28,17 +29,20 @@ class Answering:
         view: AssistantMessage,
         meter: LiveMeter,
         store: ConversationStore,
+        observers: Sequence[Callable[[ClientEvent | None], None]] = (),
     ) -> None:
         self._conversation = conversation
         self.turn: Turn = view.turn
         self.view = view
         self._meter = meter
         self._store = store
+        self._observers = observers
         self._saved_at = 0.0
 
     async def run(self, client: EngineClient, request: ChatRequest) -> DsparkError | None:
         """Stream to the end. The turn is on disk, with its state, before this returns or is cancelled."""
         self._meter.begin()
+        self._tell(None)
         self.save()
         failure: DsparkError | None = None
         try:
@@ -65,6 +69,7 @@ class Answering:
 
     def _take(self, event: ClientEvent) -> None:
         self._meter.take(event)
+        self._tell(event)
         turn = self.turn
         match event:
             case TextDelta(text, "reasoning"):
@@ -76,6 +81,10 @@ class Answering:
                 turn.state = "length" if reason == "length" else "complete"
             case _:
                 pass
+
+    def _tell(self, event: ClientEvent | None) -> None:
+        for observer in self._observers:
+            observer(event)
 
     def _save_now_and_then(self) -> None:
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import work
 from textual.worker import Worker, WorkerState
 
+from dspark_local.answer_stream import ClientEvent
 from dspark_local.backend import ModelInfo
 from dspark_local.errors import DsparkError, EngineUnavailableError
 from dspark_local.request import ChatRequest, SamplingSettings
@@ -29,6 +32,8 @@ class AskingScreen(EngineScreen):
         self._settings = settings
         self.conversation = Conversation()
         self.meter = LiveMeter()
+        self.observers: list[Callable[[ClientEvent | None], None]] = []
+        """Each is called with every event of an answer, and with None when a new one begins."""
         self.thinking = settings.thinking
         self._answering: Answering | None = None
         self._worker: Worker[None] | None = None
@@ -63,7 +68,7 @@ class AskingScreen(EngineScreen):
         view = self._messages.view_of(turn)
         assert view is not None
         assert view.live is not None, "the newest turn is mounted, and waits for its answer"
-        self._answering = Answering(self.conversation, view.live, self.meter, self._store)
+        self._answering = Answering(self.conversation, view.live, self.meter, self._store, self.observers)
         self._worker = self._answer(self._answering, self._request(self.info))
 
     def _request(self, info: ModelInfo) -> ChatRequest:
