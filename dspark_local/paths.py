@@ -1,4 +1,4 @@
-"""Where the product keeps what it writes: logs, conversations, models of its own making, a warm engine's address.
+"""Where the product keeps what it writes: settings, logs, conversations, models of its own making, an engine's address.
 
 Folders follow the platform's convention; DSPARK_HOME, when set, holds all of them (tests and portable installs).
 Every folder is created on first use with mode 0700, because conversations are private.
@@ -24,6 +24,12 @@ def state_dir() -> Path:
 def log_dir() -> Path:
     """Folder of log files; created when missing. Raises OSError."""
     return _private(state_dir() / "logs")
+
+
+def config_dir() -> Path:
+    """Folder of what a person sets by hand; created when missing. Raises OSError."""
+    home = os.environ.get("DSPARK_HOME")
+    return _private(Path(home) if home else Path(platformdirs.user_config_dir(_APP_NAME, appauthor=False)))
 
 
 def models_dir() -> Path:

@@ -1,8 +1,10 @@
-"""How the chat asks."""
+"""How the chat asks and looks: what the command line said, and what chat.toml holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from dspark_tui.settings_file import ChatFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +14,4 @@ class ChatSettings:
     thinking: bool = False
     temperature: float | None = None
     resume: bool = False
+    file: ChatFile = field(default_factory=ChatFile)
