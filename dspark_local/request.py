@@ -118,7 +118,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message. `tools` (OpenAI tool objects) may stand on a system or developer message."""
+    """One message. `tools` (OpenAI tool objects) may stand on a system or developer message.
+
+    prefix marks the last message, an assistant's, as the beginning of the answer that is asked for: what is answered
+    goes on from its content, its reasoning being over. In thinking mode, with reasoning and without content, the
+    reasoning itself goes on.
+    """
 
     role: Role
     content: str = ""
@@ -127,6 +132,17 @@ class ChatMessage:
     tool_call_id: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     response_format: Mapping[str, Any] | None = None
+    prefix: bool = False
+
+    def __post_init__(self) -> None:
+        if self.prefix and self.role != "assistant":
+            raise UsageError(
+                f"A message of role {self.role} is marked as a prefix.", hint="Only an assistant message can go on."
+            )
+        if self.prefix and self.tool_calls:
+            raise UsageError(
+                "An answer that has called a tool cannot go on.", hint="Send the results of its calls instead."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +172,7 @@ ToolChoice = Literal["auto", "none", "required"] | NamedTool
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A conversation to be continued by one assistant message.
+    """A conversation to be continued by one assistant message, or by the rest of one (see ChatMessage.prefix).
 
     conversation_id names the cached prefix that may be reused; it never changes the output. top_logprobs asks for the
     log-probability of every token of the answer and of as many most likely ones, 0 to 20; None asks for none.
@@ -177,8 +193,15 @@ class ChatRequest:
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
 
+    @property
+    def continued(self) -> ChatMessage | None:
+        """The beginning of the answer, where the request holds one."""
+        return self.messages[-1] if self.messages and self.messages[-1].prefix else None
+
     def __post_init__(self) -> None:
         _check_top_logprobs(self.top_logprobs)
+        if any(message.prefix for message in self.messages[:-1]):
+            raise UsageError("A message that is marked as a prefix is not the last.", hint="Mark the last one, or none.")
         names = [tool.get("function", {}).get("name") for tool in self.tools]
         if isinstance(self.tool_choice, NamedTool) and self.tool_choice.name not in names:
             raise UsageError(
