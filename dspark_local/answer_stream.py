@@ -30,7 +30,7 @@ class RoundSummary:
     """One target pass as the wire tells it; see events.RoundDone.
 
     drafted, verified and accepted count draft tokens, context_used the sequence's tokens after the pass. speculation is
-    None where the server does not say.
+    None where the server does not say. texts are those of the tokens that the pass added, empty where it does not say.
     """
 
     drafted: int
@@ -41,6 +41,8 @@ class RoundSummary:
     draft_seconds: float = 0.0
     verify_seconds: float = 0.0
     speculation: SpeculationState | None = None
+    copied: int = 0
+    texts: tuple[str, ...] = ()
 
 
 ClientEvent = PrefillProgress | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundSummary | Finished
@@ -131,6 +133,8 @@ def _round_summary(figures: WireRound) -> RoundSummary:
         figures.draft_seconds,
         figures.verify_seconds,
         _speculation(figures.speculation_state) if figures.speculation_state is not None else None,
+        figures.copied,
+        tuple(figures.texts or ()),
     )
 
 

@@ -90,6 +90,10 @@ class RoundDone:
     position is the anchor's position, anchor its id, confidences the proposal's raw (uncalibrated) ones, source where
     its drafts came from: the model's draft, prompt lookup, or nowhere. context_used counts all tokens of the sequence
     after the round. The seconds are those of drafting and of the rest of the round.
+
+    token_ids are the tokens that the round added: the accepted drafts, then the target's own unless the answer ended
+    before it. texts holds the text of each, markup left out; a character of several tokens belongs to the one that
+    completes it. copied says how many of the drafts, the last ones, were copied from the text.
     """
 
     position: int
@@ -103,6 +107,9 @@ class RoundDone:
     draft_seconds: float = 0.0
     verify_seconds: float = 0.0
     speculation: SpeculationState = SpeculationState()
+    token_ids: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from dspark_local.engine.scoring import score_tokens
 from dspark_local.engine.session_pool import NOTEWORTHY, SessionPool
 from dspark_local.engine.speculation import Speculation
 from dspark_local.engine.task import Task
+from dspark_local.engine.token_texts import TokenTexts
 from dspark_local.errors import CheckpointError, DsparkError, UsageError
-from dspark_local.events import Event
+from dspark_local.events import Event, Finished
 from dspark_local.native_errors import as_told, native_errors
 from dspark_local.opening import open_model
 from dspark_local.protocols.chat_encoding import encode_chat_segments
@@ -57,6 +58,7 @@ class NativeBackend:
         self._answering = Answering(tokenizer, target.vocab_size, target.context_length)
         self._pool = SessionPool(target, drafter, max_sequences)
         self._answers = Answers(self._pool, self._speculation)
+        self._texts: dict[int, TokenTexts] = {}
 
     @classmethod
     def load(
@@ -129,12 +131,22 @@ class NativeBackend:
         prepared = self._prepare(request)
         landmark = self._landmark(request, prepared.task)
         with native_errors():
-            return self._answers.begin(*prepared, request, cancelled, landmark=landmark)
+            number = self._answers.begin(*prepared, request, cancelled, landmark=landmark)
+        self._texts[number] = TokenTexts(self.tokenizer)
+        return number
 
     def step(self) -> Iterator[tuple[int, Event | DsparkError]]:
         """See BatchingBackend."""
-        for number, item in self._answers.step():
-            yield number, as_told(item) if isinstance(item, Exception) else item
+        try:
+            for number, item in self._answers.step():
+                if isinstance(item, Exception | Finished):
+                    del self._texts[number]
+                    yield number, as_told(item) if isinstance(item, Exception) else item
+                else:
+                    yield number, self._texts[number].told(item)
+        except Exception:
+            self._texts.clear()
+            raise
 
     def tokenize(self, text: str) -> list[int]:
         """See Backend."""
@@ -191,8 +203,9 @@ class NativeBackend:
     def _run(self, prepared: Prepared, request: ChatRequest | TokenRequest, cancelled: Cancelled) -> Iterator[Event]:
         landmark = self._landmark(request, prepared.task)
         with native_errors(), self._answers.seat(prepared.task, request, landmark=landmark) as seat:
+            texts = TokenTexts(self.tokenizer)
             for progress in generate(seat.session, seat.task, cancelled, costs=seat.costs):
-                yield from events_of(progress, prepared.answer)
+                yield from map(texts.told, events_of(progress, prepared.answer))
 
 
 def _speculation(model_dir: Path, draft_home: Path, info: ModelInfo) -> Speculation:

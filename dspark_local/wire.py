@@ -44,7 +44,9 @@ class WireSpeculation(WireModel):
 class WireRound(WireModel):
     """One target pass: draft tokens proposed, checked and kept, and the sequence's length after it.
 
-    source says where the drafts came from; the seconds are those of drafting and of the rest of the round.
+    source says where the drafts came from, copied how many of them, the last ones, were copied from the text; the
+    seconds are those of drafting and of the rest of the round. texts, for who asks for it, is the text of each token
+    that the pass added: the drafts that were kept, then the target's own.
     """
 
     drafted: int
@@ -55,6 +57,8 @@ class WireRound(WireModel):
     draft_seconds: float = 0.0
     verify_seconds: float = 0.0
     speculation_state: WireSpeculation | None = None
+    copied: int = 0
+    texts: list[str] | None = None
 
 
 class WireStats(WireModel):

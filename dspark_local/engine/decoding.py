@@ -229,6 +229,8 @@ class Decoding:
             draft_seconds=cost.draft_seconds,
             verify_seconds=cost.verify_seconds,
             speculation=self.task.scheduler.state,
+            token_ids=tuple(kept),
+            copied=len(proposal.ids) - proposal.own,
         )
         return Step(tuple(kept), event)
 

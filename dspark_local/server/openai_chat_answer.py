@@ -46,10 +46,13 @@ from dspark_local.wire import (
 class ChunkWriter:
     """Turns events into chunks of one streamed answer; implements routes.answering.StreamWriter."""
 
-    def __init__(self, info: ModelInfo, request: ChatRequest, *, include_usage: bool) -> None:
+    def __init__(
+        self, info: ModelInfo, request: ChatRequest, *, include_usage: bool, token_texts: bool = False
+    ) -> None:
         self._blank = WireChunk(id=_new_answer_id(), created=int(time.time()), model=info.id)
         self._speculation = speculation_asked(request)
         self._include_usage = include_usage
+        self._token_texts = token_texts
         self._logprobs = PendingLogprobs()
 
     def opening(self) -> Iterable[bytes]:
@@ -86,7 +89,7 @@ class ChunkWriter:
                 self._logprobs.add(event)
                 return []
             case PrefillProgress() | RoundDone():
-                return [self._extra(progress_of(event))]
+                return [self._extra(progress_of(event, texts=self._token_texts))]
             case Finished():
                 return self._closing(event)
 

@@ -62,8 +62,8 @@ def stats_of(stats: GenerationStats, speculation: str) -> WireStats:
     )
 
 
-def _round(event: RoundDone) -> WireRound:
-    """One target pass for the extension object."""
+def _round(event: RoundDone, *, texts: bool) -> WireRound:
+    """One target pass for the extension object, with the texts of its tokens for who asked."""
     return WireRound(
         drafted=len(event.draft_ids),
         verified=event.verified,
@@ -73,14 +73,16 @@ def _round(event: RoundDone) -> WireRound:
         draft_seconds=event.draft_seconds,
         verify_seconds=event.verify_seconds,
         speculation_state=_speculation_state(event.speculation),
+        copied=event.copied,
+        texts=list(event.texts) if texts else None,
     )
 
 
-def progress_of(event: Event) -> WireExtension | None:
+def progress_of(event: Event, *, texts: bool = False) -> WireExtension | None:
     """The extension object for an event that adds nothing to the answer itself; None for the others."""
     if isinstance(event, PrefillProgress):
         return WireExtension(prefill=WirePrefill(done=event.done, total=event.total, cached=event.cached))
-    return WireExtension(round=_round(event)) if isinstance(event, RoundDone) else None
+    return WireExtension(round=_round(event, texts=texts)) if isinstance(event, RoundDone) else None
 
 
 def _speculation_state(state: SpeculationState) -> WireSpeculation:

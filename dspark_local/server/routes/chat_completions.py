@@ -21,7 +21,9 @@ async def _chat_completions(request: Request) -> Response:
     with naming_fields(schema="response_format" if wire.response_format is not None else "tools"):
         asked = to_chat_request(wire, info)
         if wire.stream:
-            return await stream_answer(request, asked, ChunkWriter(info, asked, include_usage=include_usage))
+            token_texts = wire.dspark is not None and wire.dspark.token_texts
+            writer = ChunkWriter(info, asked, include_usage=include_usage, token_texts=token_texts)
+            return await stream_answer(request, asked, writer)
         return await whole_answer(request, asked, ChatAnswerBuilder(info, asked))
 
 

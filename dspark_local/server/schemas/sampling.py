@@ -17,10 +17,14 @@ class WireStreamOptions(WireModel):
 
 
 class WireEngineOptions(WireModel):
-    """Request side of the extension: which cached prefix may be reused, and how to speculate."""
+    """Request side of the extension: which cached prefix may be reused, and how to speculate.
+
+    token_texts asks a streamed chat for the text of every token, pass by pass.
+    """
 
     conversation_id: Annotated[str, Field(max_length=128)] | None = None
     speculation: Annotated[str, Field(max_length=64)] | None = None
+    token_texts: bool = False
 
 
 class WireSampling(WireModel):
