@@ -133,7 +133,7 @@ def _round_summary(figures: WireRound) -> RoundSummary:
         figures.draft_seconds,
         figures.verify_seconds,
         _speculation(figures.speculation_state) if figures.speculation_state is not None else None,
-        figures.copied,
+        figures.copied or 0,
         tuple(figures.texts or ()),
     )
 

@@ -57,7 +57,7 @@ class WireRound(WireModel):
     draft_seconds: float = 0.0
     verify_seconds: float = 0.0
     speculation_state: WireSpeculation | None = None
-    copied: int = 0
+    copied: int | None = None
     texts: list[str] | None = None
 
 

@@ -73,7 +73,7 @@ def _round(event: RoundDone, *, texts: bool) -> WireRound:
         draft_seconds=event.draft_seconds,
         verify_seconds=event.verify_seconds,
         speculation_state=_speculation_state(event.speculation),
-        copied=event.copied,
+        copied=event.copied or None,
         texts=list(event.texts) if texts else None,
     )
 
