@@ -27,9 +27,18 @@ def list_models(
     everything: Annotated[
         bool, typer.Option("--all", help="Show cached repositories that are no models of ours as well.")
     ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Show both, each with what a plan for this computer says of it.")
+    ] = False,
+    unloading: Annotated[
+        int | None, typer.Option("--unloading", metavar="PID", help="With --fit: as if this process had ended.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document.")] = False,
 ) -> None:
     """Show the models on this computer, or those that can be fetched."""
+    if fit:
+        _show_fit(unloading, as_json)
+        return
     if available:
         _show_catalog(as_json)
         return
@@ -127,6 +136,44 @@ def _show_catalog(as_json: bool) -> None:
         "not yet: this version fetches and keeps it, its engine does not run it.",
         "Other repositories of these families go by owner/name, directories by ./path.",
     )
+
+
+def _show_fit(unloading: int | None, as_json: bool) -> None:
+    from dspark_local.commands.freeing import without_process
+    from dspark_local.commands.list_fit import fit_object
+    from dspark_local.commands.loading import say_dim
+    from dspark_local.hardware.probe import probe
+    from dspark_local.plan.machine import machine_from
+    from dspark_local.store.locations import hub_cache_dir
+
+    with readable_store():
+        machine = machine_from(probe(hub_cache_dir(), progress=lambda step: say_dim(f"{step} ...")))
+        if unloading is not None:
+            machine = without_process(machine, unloading)
+        facts = fit_object(machine, str(hub_cache_dir()))
+    if as_json:
+        show_json(facts)
+        return
+    from dspark_local.commands.tables import plain_table
+
+    table = plain_table("|name", ">size", "|here", "|plan", ">tokens/s", "|runs")
+    for model in facts["models"]:
+        table.add_row(*_fit_row(model))
+    show(f"This computer: {facts['machine']['title']}", table, facts["engine_note"])
+
+
+def _fit_row(model: dict[str, Any]) -> list[str]:
+    size, plan, here = model["download"]["bytes"], model["plan"], model["installed"]
+    speed = plan and plan["speed"]
+    states = {"verified": "yes", "unverified": "yes", "incomplete": "partly"}
+    return [
+        model["name"],
+        format_bytes(size) if size else "?",
+        "bundled" if model["is_bundled"] else states[here["state"]] if here else "",
+        plan["verdict"].replace("_", " ") if plan else "not known",
+        f"{speed['chat']:.2g}" if speed else "",
+        "yes" if model["runs"] else "not yet",
+    ]
 
 
 def _gib(count: float | None) -> str:
