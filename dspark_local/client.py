@@ -25,6 +25,7 @@ from dspark_local.wire import WireError, WireErrorBody, WireHealth, WireModelEnt
 _CONNECT_SECONDS = 5.0
 # Our server sends a sign of life every 10 s; others may read a long prompt in silence.
 _READ_SECONDS = 600.0
+_COUNT_SECONDS = 30.0  # a count waits for the step of the engine that is under way, which may read a long prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,20 @@ class EngineClient:
         self._is_ours = any(entry.dspark is not None for entry in entries)
         return [_model_info(entry) for entry in entries]
 
+    async def count_tokens(self, text: str) -> int | None:
+        """How many tokens the model makes of text; None where the server cannot say. Raises EngineUnavailableError."""
+        async with self._reaching():
+            # This server and llama.cpp's read content, vLLM's reads prompt; nobody adds anything to it.
+            body = {"content": text, "prompt": text, "add_special_tokens": False}
+            response = await self._http.post("/tokenize", json=body, timeout=_COUNT_SECONDS)
+        if response.status_code in (401, 403):
+            raise await _error_of(response)
+        try:
+            tokens = response.json()["tokens"] if response.status_code == 200 else None
+        except (ValueError, KeyError, TypeError):
+            return None
+        return len(tokens) if isinstance(tokens, list) else None
+
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ClientEvent, None]:
         """Stream one answer; the last event is Finished. Closing the generator cancels the answer on the server.
 
@@ -166,10 +181,14 @@ class EngineClient:
             body["reasoning_effort"] = request.reasoning_effort
         if request.tools:
             body["tools"] = [dict(tool) for tool in request.tools]
+        if request.continued is not None:
+            # DeepSeek and this server read the mark on the message; vLLM and SGLang read these two.
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
         if self._is_ours:
             body["dspark"] = {
                 "conversation_id": request.conversation_id,
                 "speculation": _speculation(request),
+                "token_texts": True,
             }
         return body
 
@@ -224,6 +243,8 @@ def _speculation(request: ChatRequest) -> str:
 
 def _message(message: ChatMessage) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.prefix:
+        body["prefix"] = True
     if message.reasoning is not None:
         body["reasoning_content"] = message.reasoning
     if message.tool_call_id is not None:

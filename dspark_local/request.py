@@ -201,7 +201,7 @@ class ChatRequest:
     def __post_init__(self) -> None:
         _check_top_logprobs(self.top_logprobs)
         if any(message.prefix for message in self.messages[:-1]):
-            raise UsageError("A message that is marked as a prefix is not the last.", hint="Mark the last one, or none.")
+            raise UsageError("A message marked as a prefix is not the last one.", hint="Mark the last one, or none.")
         names = [tool.get("function", {}).get("name") for tool in self.tools]
         if isinstance(self.tool_choice, NamedTool) and self.tool_choice.name not in names:
             raise UsageError(

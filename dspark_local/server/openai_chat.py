@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dspark_local.backend import ModelInfo
 from dspark_local.request import ChatMessage, ChatRequest, ToolCall
 from dspark_local.server.faults import RequestFaultError
@@ -29,7 +31,7 @@ def to_chat_request(wire: WireChatRequest, info: ModelInfo) -> ChatRequest:
     output_format = output_format_of(wire.response_format, param="response_format")
     max_tokens = wire.max_completion_tokens if wire.max_completion_tokens is not None else wire.max_tokens
     return ChatRequest(
-        messages=with_output_format([_message(message) for message in wire.messages], output_format),
+        messages=with_output_format(_messages(wire), output_format),
         sampling=sampling_of(wire, info, max_tokens),
         speculation=speculation_of(extension),
         thinking=thinking,
@@ -39,6 +41,7 @@ def to_chat_request(wire: WireChatRequest, info: ModelInfo) -> ChatRequest:
         top_logprobs=_top_logprobs(wire),
         output_format=output_format,
         tool_choice=tool_choice_of(wire.tool_choice),
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
     )
 
 
@@ -54,6 +57,17 @@ def _thinking(wire: WireChatRequest) -> Thinking:
         return thinking_of(wire.reasoning_effort, None, param="reasoning_effort")
     switch = template.enable_thinking if template.enable_thinking is not None else template.thinking
     return thinking_of(wire.reasoning_effort or template.reasoning_effort, switch, param="reasoning_effort")
+
+
+def _messages(wire: WireChatRequest) -> list[ChatMessage]:
+    """The conversation; a last message of the assistant's is marked as the beginning of the answer."""
+    messages = [_message(message) for message in wire.messages]
+    goes_on = [message.prefix for message in wire.messages]
+    if goes_on[-1] is None:
+        goes_on[-1] = wire.continue_final_message
+    if goes_on[-1] is None:
+        goes_on[-1] = messages[-1].role == "assistant" and not messages[-1].tool_calls
+    return [replace(message, prefix=bool(mark)) for message, mark in zip(messages, goes_on, strict=True)]
 
 
 def _message(wire: WireMessage) -> ChatMessage:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from dspark_local.events import Finished, PrefillProgress, SpeculationState, Tex
 from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, SpeculationSettings, ToolCall
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
+from dspark_local.server.operations import install_operations
 from dspark_local.server.worker import EngineWorker
 from tests.tui.fake_engine import ANSWER, FARES, REASONING, FakeBackend, slow_loader
 
@@ -28,8 +30,10 @@ async def connect() -> AsyncIterator[Connect]:
 
     def make(loader: Callable[..., FakeBackend], key: str | None = "secret") -> EngineClient:
         worker = EngineWorker(loader)
+        app = create_app(worker, Access("secret"))
+        install_operations(app, lambda: EngineWorker(loader))
         worker.start()
-        transport = httpx.ASGITransport(create_app(worker, Access("secret")), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = EngineClient("http://127.0.0.1/v1", key, transport=transport)
         opened.append((client, worker))
         return client
@@ -131,6 +135,35 @@ async def test_settings_and_history_reach_the_engine_unchanged(connect: Connect)
     assert backend.requests == [request]
 
 
+async def test_the_tokens_of_a_text_are_counted_as_the_engine_would_cut_it(connect: Connect) -> None:
+    client = connect(lambda progress: FakeBackend())
+    await client.wait_until_ready(poll_seconds=0.01)
+    text = "Ein Wörterbuch <｜User｜>\n"
+    assert await client.count_tokens(text) == len(FakeBackend().tokenize(text))
+    assert await client.count_tokens("") == 0
+    with pytest.raises(EngineUnavailableError, match="API key"):
+        await connect(lambda progress: FakeBackend(), key="wrong").count_tokens("x")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "count"),
+    [
+        (404, "not found", None),
+        (405, "", None),
+        (200, "<h1>a page</h1>", None),
+        (200, "[]", None),
+        (200, '{"tokens": 3}', None),
+        (200, '{"count": 3, "max_model_len": 9, "tokens": [5, 6, 7]}', 3),  # vLLM
+        (200, '{"tokens": [{"id": 1, "piece": "a"}]}', 1),  # llama.cpp, where pieces are asked for
+    ],
+)
+async def test_a_server_that_counts_no_tokens_is_told_from_one_that_does(
+    status: int, said: str, count: int | None
+) -> None:
+    client = streaming(lambda request: httpx.Response(status, text=said))
+    assert await client.count_tokens("a b c") == count
+
+
 async def test_a_prompt_too_long_comes_back_as_the_error_with_its_numbers(connect: Connect) -> None:
     client = connect(lambda progress: FakeBackend())
     await client.wait_until_ready(poll_seconds=0.01)
@@ -176,6 +209,36 @@ async def test_a_stream_that_breaks_off_yields_what_came_and_then_says_so(breaks
     assert await anext(answer) == TextDelta("half an")
     with pytest.raises(EngineUnavailableError, match="broke off"):
         await anext(answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [ChatMessage("assistant", "Twelve", prefix=True), ChatMessage("assistant", reasoning="So", prefix=True)]
+)
+async def test_the_beginning_of_an_answer_reaches_the_engine_as_such(connect: Connect, answer: ChatMessage) -> None:
+    backend = FakeBackend()
+    client = connect(lambda progress: backend)
+    await client.wait_until_ready(poll_seconds=0.01)
+    request = ChatRequest((ChatMessage("user", "a"), answer), thinking="thinking")
+    async for _ in client.chat(request):
+        pass
+    assert [asked.continued for asked in backend.requests] == [answer]
+
+
+async def test_other_servers_are_asked_to_go_on_in_the_words_of_each() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(200, text="data: [DONE]\n\n")
+
+    client = streaming(answer)
+    for last in (ChatMessage("assistant", "Twelve", prefix=True), ChatMessage("user", "b")):
+        async for _ in client.chat(ChatRequest((ChatMessage("user", "a"), last))):
+            pass
+    assert sent[0]["messages"][-1] == {"role": "assistant", "content": "Twelve", "prefix": True}  # DeepSeek
+    assert (sent[0]["continue_final_message"], sent[0]["add_generation_prompt"]) == (True, False)  # vLLM, SGLang
+    assert "continue_final_message" not in sent[1]
+    assert "prefix" not in sent[1]["messages"][-1]
 
 
 async def test_a_foreign_server_works_without_our_extension_or_figures() -> None:

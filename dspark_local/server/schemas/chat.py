@@ -42,7 +42,10 @@ class WireToolCall(WireModel):
 
 
 class WireMessage(WireModel):
-    """One message of the conversation. Reasoning is accepted under both of its common names."""
+    """One message of the conversation. Reasoning is accepted under both of its common names.
+
+    prefix, on the last message, is DeepSeek's word for an answer that goes on.
+    """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[WireTextPart], Field(max_length=MAX_CONTENT_PARTS)] | None = None
@@ -50,6 +53,7 @@ class WireMessage(WireModel):
     reasoning_content: str | None = None
     tool_calls: Annotated[list[WireToolCall], Field(max_length=MAX_CALLS)] | None = None
     tool_call_id: Name | None = None
+    prefix: bool | None = None
 
 
 class WireTemplateOptions(WireModel):
@@ -61,7 +65,10 @@ class WireTemplateOptions(WireModel):
 
 
 class WireChatRequest(WireSampling):
-    """Body of POST /v1/chat/completions."""
+    """Body of POST /v1/chat/completions.
+
+    A last message of the assistant's goes on, unless continue_final_message (vLLM's word) or its prefix is false.
+    """
 
     messages: Annotated[list[WireMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_tokens: int | None = None
@@ -73,6 +80,8 @@ class WireChatRequest(WireSampling):
     response_format: JsonObject | None = None
     reasoning_effort: Name | None = None
     chat_template_kwargs: WireTemplateOptions | None = None
+    continue_final_message: bool | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class WireAnswerMessage(WireModel):
