@@ -16,7 +16,7 @@ import pytest
 from textual import events
 
 from dspark_local.errors import DsparkError, EngineUnavailableError
-from dspark_tui.engine_link import LocalEngine, stop_warm_engine
+from dspark_tui.engine_link import LocalEngine, RemoteEngine, stop_warm_engine
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.widgets.notice import EngineNotice
 
@@ -109,6 +109,44 @@ async def test_a_warm_engine_is_found_by_the_next_chat_and_stopped_on_request(ho
     assert stop_warm_engine()
     await asyncio.to_thread(wait_until, lambda: gone(pid))
     assert not stop_warm_engine()
+
+
+async def test_another_engine_takes_the_place_of_the_present_one_and_the_conversation_stays(open_chat: Any) -> None:
+    link = LocalEngine(EngineOptions(), command=FAKE_ENGINE)
+    assert link.can_switch
+    assert not RemoteEngine("http://127.0.0.1:1", None).can_switch
+    async with open_chat(link, size=(100, 40)) as chat:
+        await chat.send("echo before")
+        await chat.answered()
+        assert link._process is not None
+        former = link._process.pid
+        await chat.screen.switch_engine(EngineOptions(context=1024))
+        assert link.options == EngineOptions(context=1024)
+        await chat.until(lambda: chat.screen.info is None)
+        await chat.until(lambda: chat.screen.info is not None)
+        assert gone(former)
+        assert "1024" in link._process._command
+        await chat.send("echo after")
+        await chat.until(lambda: chat.answer == "after")
+        assert [turn.answer for turn in chat.screen.conversation.turns] == ["before", "after"]
+
+
+@pytest.mark.parametrize("joins", [False, True])
+async def test_a_warm_engine_with_other_options_is_ended_by_a_switch(home: Path, joins: bool) -> None:
+    first = LocalEngine(EngineOptions(), keep_warm=True, command=FAKE_ENGINE)
+    await first.connect(lambda progress: None)
+    assert first._process is not None
+    warm = first._process.pid
+    switching = LocalEngine(EngineOptions(), command=FAKE_ENGINE) if joins else first
+    if joins:
+        await switching.connect(lambda progress: None)
+    switching.use(EngineOptions(context=1024))
+    await switching.connect(lambda progress: None)
+    assert gone(warm)
+    for link in (first, switching):
+        await link.disconnect()
+        link.close()
+    stop_warm_engine()
 
 
 async def test_an_engine_that_dies_in_mid_answer_costs_no_word_and_is_restarted_by_one_key(open_chat: Any) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +17,7 @@ from dspark_local.backend import LoadProgress, ModelInfo
 from dspark_local.client import EngineClient
 from dspark_local.errors import DsparkError, EngineUnavailableError
 from dspark_local.paths import warm_engine_file, write_atomically
-from dspark_tui.launcher import SERVE_COMMAND, EngineOptions, EngineProcess
+from dspark_tui.launcher import SERVE_COMMAND, STOP_SECONDS, EngineOptions, EngineProcess
 
 OnProgress = Callable[[LoadProgress], None]
 
@@ -23,6 +26,11 @@ class EngineLink(Protocol):
     """A way to an engine. connect() may be called again after the engine has gone."""
 
     client: EngineClient | None
+
+    @property
+    def can_switch(self) -> bool:
+        """Whether another model can be had by this link: only where the engine is ours to start."""
+        ...
 
     async def connect(self, on_progress: OnProgress) -> ModelInfo:
         """Reach the engine, starting it if that is this link's way, and wait for the model. Raises DsparkError."""
@@ -49,6 +57,11 @@ class RemoteEngine:
         self._url = url
         self._api_key = api_key
         self.client: EngineClient | None = None
+
+    @property
+    def can_switch(self) -> bool:
+        """Never: it is not ours."""
+        return False
 
     async def connect(self, on_progress: OnProgress) -> ModelInfo:
         """Reach the server. Raises DsparkError."""
@@ -81,12 +94,31 @@ class LocalEngine:
         self._command = command
         self._process: EngineProcess | None = None
         self._is_noted_warm = False
+        self._has_joined = False
+        self._closing = threading.Lock()
         self.client: EngineClient | None = None
 
+    @property
+    def can_switch(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def options(self) -> EngineOptions:
+        """What the engine runs with, or will be started with next."""
+        return self._options
+
+    def use(self, options: EngineOptions) -> None:
+        """Let the next connect() replace the engine by one with these options."""
+        self._options = options
+
     async def connect(self, on_progress: OnProgress) -> ModelInfo:
-        """Start the engine, or join the warm one, and wait for the model. Raises DsparkError."""
+        """Start the engine, or join the warm one, and wait for the model. Raises DsparkError.
+
+        Whatever ran before is ended first, a warm one with other options too: two models would share the memory.
+        """
         await self.disconnect()
-        self.close()
+        await asyncio.to_thread(self._end_former)  # it may take seconds, in which the screen must live
         if (info := await self._join_warm(on_progress)) is not None:
             return info
         self._process = process = EngineProcess(self._options, keep_warm=self._keep_warm, command=self._command)
@@ -101,6 +133,13 @@ class LocalEngine:
             self._is_noted_warm = _note_warm(url, process, self._options)
         return info
 
+    def _end_former(self) -> None:
+        if (self._has_joined or self._is_noted_warm) and _noted_warm().get("options") != self._options.arguments():
+            stop_warm_engine()
+            self._is_noted_warm = False
+        self._has_joined = False
+        self.close()
+
     async def _join_warm(self, on_progress: OnProgress) -> ModelInfo | None:
         noted = _noted_warm()
         if noted.get("options") != self._options.arguments():
@@ -112,6 +151,7 @@ class LocalEngine:
             await client.close()
             return None
         self.client = client
+        self._has_joined = True
         return info
 
     def death_notice(self) -> str | None:
@@ -126,29 +166,42 @@ class LocalEngine:
 
     def close(self) -> None:
         """Stop our process, unless it stays warm where others can find it. One that was joined is left alone."""
-        if self._process is None:
-            return
-        if self._is_noted_warm and self._process.death_notice() is None:
-            self._process.let_go()
-        else:
-            self._process.stop()
-        self._process = None
+        with self._closing:
+            process, self._process = self._process, None
+            if process is None:
+                return
+            if self._is_noted_warm and process.death_notice() is None:
+                process.let_go()
+            else:
+                process.stop()
 
 
 def stop_warm_engine() -> bool:
-    """End the engine that --keep-warm left running; False when there is none."""
+    """End the engine that --keep-warm left running, and wait a few seconds for it; False when there is none."""
     noted = _noted_warm()
     try:
         pid = int(str(noted["pid"]))
         if not _is_our_engine(pid):
             return False
         os.kill(pid, signal.SIGTERM)
+        _await_end(pid)
     except (KeyError, ValueError, OSError):
         return False
     finally:
         with contextlib.suppress(OSError):
             warm_engine_file().unlink(missing_ok=True)
     return True
+
+
+def _await_end(pid: int) -> None:
+    """Whatever is loaded next needs the memory that it still holds."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline and _is_our_engine(pid):
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return
+        time.sleep(0.05)
 
 
 def _is_our_engine(pid: int) -> bool:

@@ -12,7 +12,8 @@ from textual.widgets import Static
 
 from dspark_local.backend import LoadProgress, ModelInfo
 from dspark_local.errors import DsparkError
-from dspark_tui.engine_link import EngineLink
+from dspark_tui.engine_link import EngineLink, LocalEngine
+from dspark_tui.launcher import EngineOptions
 from dspark_tui.status import loading_label, unsaved_text
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.composer import Composer
@@ -75,6 +76,7 @@ class EngineScreen(Screen[None]):
         """Reach the engine, started if need be, and wait for its model."""
         self.info = None
         self._loading = "Starting the engine"
+        self.draw()
         try:
             info = await self._link.connect(self._note_loading)
         except DsparkError as error:
@@ -85,6 +87,14 @@ class EngineScreen(Screen[None]):
         self.info = info
         await self.engine_ready(info)
         self.draw()
+
+    async def switch_engine(self, options: EngineOptions) -> None:
+        """Replace the engine by one with these options; the conversation stays. Only where the link can switch."""
+        assert isinstance(self._link, LocalEngine), "a server of somebody else's stays as it is"
+        self._link.use(options)
+        await self.query(EngineNotice).remove()
+        self._composer.focus()
+        self.connect()
 
     def _note_loading(self, progress: LoadProgress) -> None:
         self._loading = loading_label(progress)
