@@ -13,17 +13,20 @@ from textual.containers import Horizontal, Vertical
 from dspark_local.backend import ModelInfo
 from dspark_tui.actions import bindings
 from dspark_tui.chat_settings import ChatSettings
-from dspark_tui.conversations_part import ConversationsPart
+from dspark_tui.continue_part import ContinuePart
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.help_screen import HelpScreen
+from dspark_tui.presets_part import PresetsPart
+from dspark_tui.queue_part import QueuePart
+from dspark_tui.models_part import ModelsPart
 from dspark_tui.store import ConversationStore
-from dspark_tui.widgets.welcome import Question, Welcome
+from dspark_tui.widgets.welcome import Welcome
 
 _TICK_SECONDS = 0.2
 _QUIT_SECONDS = 2.0
 
 
-class ChatScreen(ConversationsPart):
+class ChatScreen(ConversationsPart, ModelsPart):
     """One conversation at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
@@ -57,27 +60,6 @@ class ChatScreen(ConversationsPart):
         if welcome := self.query(Welcome):
             await welcome.remove()
             await self._messages.mount(Welcome(info))
-
-    # ---- asking
-
-    async def on_composer_submitted(self, message: object) -> None:
-        """Send what is in the box, if it can be sent now; otherwise say why and leave it there."""
-        if not self._composer.text.strip():
-            self.hint("Nothing to send yet: write a question first.")
-        elif self.may_ask():
-            await self.submit()
-
-    async def on_question_asked(self, message: Question.Asked) -> None:
-        """Send an example question."""
-        if self.may_ask():
-            self._composer.focus()
-            await self.answer_turn(self.conversation.begin(message.text))
-
-    async def action_ask_example(self, number: int) -> None:
-        """Send an example question by its key."""
-        for welcome in self.query(Welcome):
-            if self.may_ask():
-                await self.answer_turn(self.conversation.begin(welcome.questions[number]))
 
     # ---- keys
 

@@ -12,6 +12,8 @@ from textual.message import Message
 from textual.widgets import Static
 
 from dspark_local.backend import ModelInfo
+from dspark_tui.first_run import first_run_text
+from dspark_tui.model_facts import AllFacts
 
 DEMO_QUESTIONS = ("What is speculative decoding?", "What is 27 + 48?", "Write a Python function that adds two numbers.")
 QUESTIONS = (
@@ -28,7 +30,11 @@ _ABOUT = (
 _DEMO = (
     "This is the bundled demo: a very small model of the real architecture. It knows a tiny world: this program and "
     "speculative decoding, sums with steps, short Python functions, little stories. Other questions get nonsense. "
-    "Start with --model DIR for a real one."
+    "F5 shows real ones."
+)
+_DEMO_SHORT = (
+    "The bundled demo, a very small model of the real architecture, answers now: ask it about speculative decoding, "
+    "sums, short Python functions, little stories. It knows nothing else."
 )
 _KEYS = "Enter send   Ctrl+J new line   Esc stop   Ctrl+T thinking   Ctrl+N new chat   F1 all keys"
 
@@ -60,6 +66,13 @@ class Question(Static, can_focus=True):
 class Welcome(Vertical):
     """Shown until the first prompt is sent."""
 
+    DEFAULT_CSS = """
+    Welcome .newcomer { height: auto; margin: 1 0 0 0; }
+    """
+
+    class Shown(Message):
+        """A welcome stands on the screen; who knows more may tell it."""
+
     def __init__(self, info: ModelInfo | None) -> None:
         super().__init__()
         self.questions = DEMO_QUESTIONS if info is None or info.is_demo else QUESTIONS
@@ -68,10 +81,24 @@ class Welcome(Vertical):
     def compose(self) -> ComposeResult:
         """Words, questions, keys."""
         yield Static("dspark-local", classes="title", markup=False)
-        yield Static(_ABOUT, markup=False)
+        yield Static(_ABOUT, classes="about", markup=False)
         if self._is_demo:
             yield Static(_DEMO, classes="demo", markup=False)
         with Vertical(classes="questions"):
             for key, text in zip(QUESTION_KEYS, self.questions, strict=True):
                 yield Question(key, text)
         yield Static(_KEYS, classes="keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Say so."""
+        self.post_message(self.Shown())
+
+    async def tell_newcomer(self, facts: AllFacts) -> None:
+        """Somebody without a model and without a conversation: say what this computer can run, instead of the rest."""
+        for told in self.query(".newcomer"):
+            await told.remove()
+        if (abouts := self.query(".about")) and self.is_attached:
+            await self.mount(Static(first_run_text(facts), classes="newcomer", markup=False), after=abouts.first())
+            abouts.first().display = False
+        for demo in self.query(".demo").results(Static):
+            demo.update(_DEMO_SHORT)
