@@ -58,6 +58,7 @@ class ChunkReader:
     started: float
     first_token: float | None = None
     reason: FinishReason = "stop"
+    stop_string: str | None = None
     usage: WireUsage = field(default_factory=WireUsage)
     stats: WireStats | None = None
 
@@ -82,6 +83,8 @@ class ChunkReader:
         if chunk.choices:
             choice = chunk.choices[0]
             self.reason = choice.finish_reason or self.reason
+            if isinstance(choice.stop_reason, str):  # vLLM tells end tokens by their number
+                self.stop_string = choice.stop_reason
             events += self._delta_events(chunk)
         return events
 
@@ -111,7 +114,7 @@ class ChunkReader:
             reasoning_tokens=split.reasoning_tokens if (split := self.usage.completion_tokens_details) else 0,
             **(self._measured() if self.stats is None else _told(self.stats)),
         )
-        return Finished(self.reason, (), counts)
+        return Finished(self.reason, (), counts, self.stop_string)
 
     def _measured(self) -> dict[str, Any]:
         now = time.monotonic()

@@ -150,11 +150,15 @@ class GenerationStats:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer is complete. token_ids are all ids generated, an end token included."""
+    """The answer is complete. token_ids are all ids generated, an end token included.
+
+    stop_string is the one of the request's stop strings that ended it, None where something else did.
+    """
 
     reason: FinishReason
     token_ids: tuple[int, ...]
     stats: GenerationStats = field(default_factory=GenerationStats)
+    stop_string: str | None = None
 
 
 Event = PrefillProgress | TokenLogprobs | TextDelta | ToolCallStarted | ToolArgumentsDelta | RoundDone | Finished

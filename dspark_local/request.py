@@ -121,8 +121,9 @@ class ChatMessage:
     """One message. `tools` (OpenAI tool objects) may stand on a system or developer message.
 
     prefix marks the last message, an assistant's, as the beginning of the answer that is asked for: what is answered
-    goes on from its content, its reasoning being over. In thinking mode, with reasoning and without content, the
-    reasoning itself goes on.
+    goes on from its content, its reasoning being over. In thinking mode and without content, the reasoning itself goes
+    on. Greedy and without penalties, it goes on as the whole answer would have, token for token, wherever the model's
+    tokenizer makes of the cut text the tokens that it was made of; of a text that ends in blanks it often does not.
     """
 
     role: Role

@@ -164,12 +164,13 @@ class WireDelta(WireModel):
 
 
 class WireChunkChoice(WireModel):
-    """The one choice of a chunk."""
+    """The one choice of a chunk. stop_reason is vLLM's name for the stop string that ended the answer."""
 
     index: int = 0
     delta: WireDelta
     logprobs: WireLogprobs | None = None
     finish_reason: WireFinishReason | None = None
+    stop_reason: str | int | None = None
 
 
 class WireChunk(WireModel):

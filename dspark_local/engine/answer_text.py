@@ -37,6 +37,11 @@ class AnswerText:
         self._stopped = False
         self._events: list[Event] = []
 
+    @property
+    def stop_string(self) -> str | None:
+        """The stop string that ended the answer."""
+        return self._stops.met
+
     def watch(self, token: int) -> bool:
         """Take in a token; True when a stop string is complete."""
         if self._parser is not None and self._parser.channel == "reasoning":

@@ -10,7 +10,7 @@ from dspark_local.engine.constraint_grammar import grammar, json_rule, tools_rul
 from dspark_local.engine.constraint_vocabulary import GrammarVocabulary
 from dspark_local.engine.constraints import Constraint
 from dspark_local.engine.task import Task, check_bias, check_prompt
-from dspark_local.errors import UsageError
+from dspark_local.errors import DsparkError, UsageError
 from dspark_local.protocols.detokenize import IncrementalDetokenizer
 from dspark_local.protocols.output_parser import OutputParser
 from dspark_local.protocols.special_tokens import DSML, THINK_CLOSE
@@ -42,9 +42,15 @@ class Answering:
         UsageError or ContextLengthError for what cannot be answered, a schema that cannot be enforced among it;
         MissingDependencyError where a form is asked for and the grammar library is absent.
         """
-        parser = OutputParser(request.thinking, tools=request.tools, extra_tokens=self._tokenizer.markup_spellings)
-        begins_after = self._tokenizer.token_id(THINK_CLOSE) if request.thinking == "thinking" else None
-        return self._prepare(request, prompt, parser, self._rules(request), begins_after)
+        begun = request.continued.content if request.continued is not None else ""
+        thinks = request.thinking == "thinking" and not begun
+        spellings = self._tokenizer.markup_spellings
+        parser = OutputParser("thinking" if thinks else "chat", tools=request.tools, extra_tokens=spellings)
+        begins_after = self._tokenizer.token_id(THINK_CLOSE) if thinks else None
+        prepared = self._prepare(request, prompt, parser, self._rules(request), begins_after)
+        if begun and request.output_format is not None and not _is_forced(request):
+            self._advance(prepared.task.constraint, begun)
+        return prepared
 
     def complete(self, request: TokenRequest) -> Prepared:
         """Token ids to be continued; errors as in chat."""
@@ -79,9 +85,20 @@ class Answering:
         )
         return Prepared(task, answer)
 
+    def _advance(self, constraint: Constraint | None, begun: str) -> None:
+        """Lead the form over what the answer already says. UsageError where that is no beginning of the form."""
+        try:
+            if constraint is not None:
+                constraint.append(self._tokenizer.encode_text(begun))
+        except DsparkError as error:
+            raise UsageError(
+                "The answer that is to go on does not begin in the form that is asked for.",
+                hint="Leave out the form, or the beginning of the answer.",
+            ) from error
+
     def _rules(self, request: ChatRequest) -> list[str]:
         """The forms that the answer may take; none when it is free."""
-        forced = request.tool_choice == "required" or isinstance(request.tool_choice, NamedTool)
+        forced = _is_forced(request)
         rules = []
         if request.output_format is not None and not forced:
             rules.append(json_rule(request.output_format))
@@ -113,3 +130,8 @@ class Answering:
         return Constraint(
             banned_ids=[*self._end_ids, *dsml], matcher=matcher, begins_after=begins_after, end_ids=self._end_ids
         )
+
+
+def _is_forced(request: ChatRequest) -> bool:
+    """True when the answer has to call a tool."""
+    return request.tool_choice == "required" or isinstance(request.tool_choice, NamedTool)

@@ -127,4 +127,9 @@ def events_of(progress: Progress, answer: AnswerText) -> list[Event]:
 
 def _finished(done: Finished, answer: AnswerText) -> Finished:
     reason: FinishReason = "tool_calls" if done.reason == "stop" and answer.has_tool_calls else done.reason
-    return Finished(reason, done.token_ids, replace(done.stats, reasoning_tokens=answer.reasoning_tokens))
+    return replace(
+        done,
+        reason=reason,
+        stats=replace(done.stats, reasoning_tokens=answer.reasoning_tokens),
+        stop_string=answer.stop_string if done.reason == "stop" else None,
+    )

@@ -45,6 +45,7 @@ def encode_chat(
 
     tools are OpenAI tool objects; they go to the first system message. task asks for one of the model's quick tasks on
     the last user message. With transcript the conversation may end with the assistant's answer, as training text does.
+    A last message marked as prefix stays open: what follows goes on from it.
     Raises UsageError where the order of roles has no meaning.
     """
     segments = encode_chat_segments(
@@ -84,7 +85,8 @@ def encode_chat_segments(
     for index, turn in enumerate(turns):
         if turn.role == "assistant":
             thinks = index > thinks_from
-            out += [*_open_answer(thinks), *_assistant(turn.message, thinks)]
+            answer = _beginning if turn.message.prefix else _assistant
+            out += [*_open_answer(thinks), *answer(turn.message, thinks)]
         else:
             out += _asking_turn(turn)
     if turns[-1].role != "assistant":
@@ -96,7 +98,8 @@ def _check_end(turns: Sequence[Turn], task: QuickTask | None, transcript: bool) 
     if not turns:
         raise UsageError("The conversation has no messages.", hint="Send at least one user message.")
     last = turns[-1].role
-    if last == "latest_reminder" or (last == "assistant" and not transcript):
+    may_end = transcript or turns[-1].message.prefix
+    if last == "latest_reminder" or (last == "assistant" and not may_end):
         raise UsageError(
             f"The conversation ends with a message of role {last}, so there is nothing to answer.",
             hint="End it with a user message or a tool result.",
@@ -126,6 +129,14 @@ def _assistant(message: ChatMessage, thinks: bool) -> list[Segment]:
     if message.tool_calls:
         out += [markup("\n\n"), *tool_calls_block(message.tool_calls)]
     return [*out, markup(EOS)]
+
+
+def _beginning(message: ChatMessage, thinks: bool) -> list[Segment]:
+    """An answer that was cut: in its content, or without any in its reasoning."""
+    thought = [content(message.reasoning or "")] if thinks else []
+    if thinks and message.content:
+        thought.append(markup(THINK_CLOSE))
+    return [*thought, content(message.content)]
 
 
 def _asking_turn(turn: Turn) -> list[Segment]:

@@ -15,17 +15,24 @@ class StopStrings:
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple(dict.fromkeys(stop for stop in stops if stop))
         self._held = ""
-        self.stopped = False
+        self.met: str | None = None
+        """The stop string that was met."""
+
+    @property
+    def stopped(self) -> bool:
+        """True once a stop string was met."""
+        return self.met is not None
 
     def push(self, text: str) -> tuple[str, bool]:
         """(text that may be shown, whether a stop has been met). What may begin a stop is held back."""
         if self.stopped:
             return "", True
         text = self._held + text
-        met = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
+        met = [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
         if met:
-            self.stopped, self._held = True, ""
-            return text[: min(met)[1]], True
+            _, start, self.met = min(met)
+            self._held = ""
+            return text[:start], True
         keep = len(text) - self._possible_start(text)
         self._held = text[keep:]
         return text[:keep], False

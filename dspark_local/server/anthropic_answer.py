@@ -62,7 +62,7 @@ class MessageWriter:
                 yield self._delta({"type": "input_json_delta", "partial_json": text})
             case Finished():
                 yield from self._end()
-                delta = {"stop_reason": self._stop_reason(event), "stop_sequence": None}
+                delta = {"stop_reason": self._stop_reason(event), "stop_sequence": event.stop_string}
                 yield {"type": "message_delta", "delta": delta, "usage": usage_of(event.stats)}
                 yield {"type": "message_stop"}
             case _:
@@ -113,7 +113,7 @@ class MessageWriter:
                 cut = finished.stats.completion_tokens >= self._max_tokens
                 return "max_tokens" if cut else "model_context_window_exceeded"
             case "stop":
-                return "end_turn"
+                return "end_turn" if finished.stop_string is None else "stop_sequence"
 
 
 def usage_of(stats: GenerationStats) -> Payload:

@@ -32,6 +32,7 @@ def system_text(system: str | Sequence[TextPart] | None) -> str:
 def to_messages(turns: Sequence[InputMessage]) -> list[ChatMessage]:
     """The conversation in order; neighbouring assistant turns become one, as Anthropic's API has it.
 
+    A last turn of the assistant's is the beginning of the answer, unless it calls a tool.
     Raises RequestFaultError, which names the field, for images and other blocks that the model cannot read.
     """
     out: list[ChatMessage] = []
@@ -48,6 +49,8 @@ def to_messages(turns: Sequence[InputMessage]) -> list[ChatMessage]:
             out += [ChatMessage("user", _REMINDER.format(_text_of(block.type, block.text, place))) for block in blocks]
         else:
             out += list(_user(blocks, place)) or [ChatMessage("user")]
+    if out and out[-1].role == "assistant" and not out[-1].tool_calls:
+        out[-1] = replace(out[-1], prefix=True)
     return out
 
 

@@ -45,6 +45,7 @@ def to_chat_request(wire: CountTokensRequest, info: ModelInfo) -> ChatRequest:
         tools=tuple(_tool(tool) for tool in wire.tools or () if tool.input_schema is not None),
         output_format=_output_format(wire),
         tool_choice=_tool_choice(wire),
+        parallel_tool_calls=wire.tool_choice is None or not wire.tool_choice.disable_parallel_tool_use,
     )
 
 

@@ -96,6 +96,7 @@ class ChunkWriter:
     def _closing(self, finished: Finished) -> list[WireChunk]:
         last = self._chunk(WireDelta())
         last.choices[0].finish_reason = finish_reason(finished)
+        last.choices[0].stop_reason = finished.stop_string
         last.dspark = WireExtension(stats=stats_of(finished.stats, self._speculation))
         if not self._include_usage:
             return [last]
@@ -154,7 +155,12 @@ class ChatAnswerBuilder:
             tool_calls=[self._calls[index] for index in sorted(self._calls)] or None,
         )
         logprobs = WireLogprobs(content=self._logprobs) if self._wants_logprobs else None
-        choice = WireAnswerChoice(message=message, logprobs=logprobs, finish_reason=finish_reason(finished))
+        choice = WireAnswerChoice(
+            message=message,
+            logprobs=logprobs,
+            finish_reason=finish_reason(finished),
+            stop_reason=finished.stop_string,
+        )
         answer = WireAnswer(
             id=_new_answer_id(),
             created=int(time.time()),

@@ -106,7 +106,8 @@ class CompletionWriter:
         if isinstance(event, TokenLogprobs):
             self._pending.add(event)
         elif isinstance(event, Finished):
-            last = self._chunk(choices=[WireCompletionChoice(finish_reason=_reason(event))], dspark=self._stats(event))
+            end = WireCompletionChoice(finish_reason=_reason(event), stop_reason=event.stop_string)
+            last = self._chunk(choices=[end], dspark=self._stats(event))
             return [last, self._chunk(usage=usage_of(event.stats))] if self._include_usage else [last]
         elif (extension := progress_of(event)) is not None:
             # An empty choice comes along, because many clients read choices[0].text without looking.
@@ -137,6 +138,7 @@ class CompletionWriter:
             text="".join(self._text),
             logprobs=completion_logprobs(self._told, 0) if self._wants_logprobs else None,
             finish_reason=_reason(finished),
+            stop_reason=finished.stop_string,
         )
         fields = {"choices": [choice], "usage": usage_of(finished.stats), "dspark": self._stats(finished)}
         return self._blank.model_copy(update=fields).payload()

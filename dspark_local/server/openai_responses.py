@@ -43,6 +43,7 @@ def to_chat_request(wire: WireResponseRequest, info: ModelInfo) -> ChatRequest:
         top_logprobs=_top_logprobs(wire),
         output_format=output_format,
         tool_choice=tool_choice_of(wire.tool_choice),
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
     )
 
 

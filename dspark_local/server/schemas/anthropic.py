@@ -68,6 +68,7 @@ class ToolChoice(AnthropicModel):
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
+    disable_parallel_tool_use: bool = False
 
 
 class Thinking(AnthropicModel):

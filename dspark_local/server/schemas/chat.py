@@ -95,12 +95,13 @@ class WireAnswerMessage(WireModel):
 
 
 class WireAnswerChoice(WireModel):
-    """The one choice of an answer."""
+    """The one choice of an answer. stop_reason is vLLM's name for the stop string that ended it."""
 
     index: int = 0
     message: WireAnswerMessage
     logprobs: WireLogprobs | None = None
     finish_reason: WireFinishReason
+    stop_reason: str | None = None
 
 
 class WireAnswer(WireModel):

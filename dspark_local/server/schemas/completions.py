@@ -39,12 +39,13 @@ class WireCompletionLogprobs(WireModel):
 
 
 class WireCompletionChoice(WireModel):
-    """The one choice; finish_reason is null until the last chunk."""
+    """The one choice; finish_reason is null until the last chunk, stop_reason as in chat."""
 
     index: int = 0
     text: str = ""
     logprobs: WireCompletionLogprobs | None = None
     finish_reason: Literal["stop", "length"] | None = None
+    stop_reason: str | None = None
 
 
 class WireCompletion(WireModel):
