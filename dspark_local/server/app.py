@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dspark_local.errors import DsparkError
-from dspark_local.server.faults import RequestFaultError, error_response
+from dspark_local.server.anthropic_faults import error_response_for
+from dspark_local.server.faults import RequestFaultError
 from dspark_local.server.guard import Access, GuardMiddleware
 from dspark_local.server.routes import chat_completions, completions, health, messages, models, responses
 from dspark_local.server.worker import EngineWorker
@@ -47,17 +48,19 @@ def create_app(worker: EngineWorker, access: Access, *, keep_alive_seconds: floa
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DsparkError)
-    return error_response(error)
+    return error_response_for(request.scope["path"], error)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    path: str = request.scope["path"]
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_value")
-    return error_response(
-        RequestFaultError(f"{error.detail}: {request.method} {request.scope['path'][:100]}", code=code)
-    )
+    response = error_response_for(path, RequestFaultError(f"{error.detail}: {request.method} {path[:100]}", code=code))
+    response.headers.update(error.headers or {})  # Allow, which a 405 has to carry
+    return response
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     log.error("Unexpected error", exc_info=error)
-    return error_response(DsparkError("The server failed on this request.", hint="Its log has the details."))
+    bug = DsparkError("The server failed on this request.", hint="Its log has the details.")
+    return error_response_for(request.scope["path"], bug)

@@ -17,6 +17,8 @@ _STATUS = {
     "not_found": 404,
     "model_not_found": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
+    "model_busy": 409,
     "request_too_large": 413,
     "unsupported_media_type": 415,
     "queue_full": 429,
@@ -71,8 +73,8 @@ def error_response(error: DsparkError) -> JSONResponse:
     headers: dict[str, str] = {}
     if (seconds := _RETRY_AFTER_SECONDS.get(error.code)) is not None:
         headers["Retry-After"] = str(seconds)
-    elif status_of(error) >= 500:
-        # Official clients repeat 5xx answers; a failure that will recur must not cost three attempts.
+    elif status_of(error) >= 500 or error.code == "model_busy":
+        # Official clients repeat 5xx answers and conflicts; what will recur must not cost three attempts.
         headers["x-should-retry"] = "false"
     if error.code == "invalid_api_key":
         headers["WWW-Authenticate"] = "Bearer"

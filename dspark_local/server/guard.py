@@ -21,7 +21,8 @@ from dspark_local.server.faults import RequestFaultError
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 BODY_SECONDS = 30.0
-_OPEN_PATHS = frozenset({"/health"})
+# "/" is empty: agents ask for it, without their key, to see whether somebody is there.
+_OPEN_PATHS = frozenset({"/health", "/"})
 
 
 @dataclass(frozen=True, slots=True)

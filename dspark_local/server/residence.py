@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dspark_local.backend import ModelInfo
 from dspark_local.errors import DsparkError
+from dspark_local.server.waking import answer_when_awake
 from dspark_local.server.worker import EngineWorker
 
 log = logging.getLogger(__name__)
@@ -171,8 +172,14 @@ class KeepLoaded:
             return
         self._residence.enter()
         try:
-            await self._residence.wait_until_loaded()
-            await self._app(scope, receive, send)
+            await answer_when_awake(
+                self._app,
+                scope,
+                receive,
+                send,
+                wait=self._residence.wait_until_loaded,
+                every=scope["app"].state.keep_alive_seconds,
+            )
         finally:
             self._residence.leave()
 

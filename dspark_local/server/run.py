@@ -24,6 +24,7 @@ from dspark_local.server.guard import MAX_HEADER_BYTES, Access
 from dspark_local.server.metrics_engine import EngineCollector, EngineReading
 from dspark_local.server.operations import install_operations
 from dspark_local.server.residence import watch_for_idleness
+from dspark_local.server.steady_log import steady_stderr_log
 from dspark_local.server.worker import EngineWorker, Loader
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ def run_server(
     if options.idle_minutes is not None:
         watch_for_idleness(residence, options.idle_minutes)
     try:
-        server.run(sockets=[listener])
+        with steady_stderr_log():
+            server.run(sockets=[listener])
     finally:
         if not residence.close(_SHUTDOWN_SECONDS):
             # Still inside a load or a long pass: native code cannot be interrupted, and tearing the interpreter

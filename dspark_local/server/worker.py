@@ -20,6 +20,7 @@ from dspark_local.request import ChatRequest, TokenRequest
 from dspark_local.server.errand import Errand
 from dspark_local.server.job import Job, ModelLoadingError, QueueFullError
 from dspark_local.server.one_at_a_time import OneAtATime, batching
+from dspark_local.server.private_paths import for_clients
 
 __all__ = ["EngineWorker", "Job", "Loader", "ModelLoadingError", "Observer", "QueueFullError", "WorkerState"]
 
@@ -39,7 +40,8 @@ _Result = TypeVar("_Result")
 class EngineWorker:
     """Loads with `loader` in its own thread and holds at most `queue_size` waiting requests, first come first served.
 
-    on_failure is called in that thread when loading fails. `observers` may be added to before start.
+    on_failure is called in that thread when loading fails. `observers` may be added to before start. `failure` is for
+    the person at this computer; what jobs and callers get as an error names no folder of it.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class EngineWorker:
     def ready_info(self) -> ModelInfo:
         """Facts of the loaded model. Raises ModelLoadingError, or the error that loading ended with."""
         if self.failure is not None:
-            raise self.failure
+            raise for_clients(self.failure)
         if self.state == "stopped":
             raise _shutting_down()
         if self.info is None:
@@ -227,6 +229,8 @@ class EngineWorker:
                 self._deliver(job, failure)
 
     def _deliver(self, job: Job, item: Event | DsparkError) -> None:
+        if isinstance(item, DsparkError):
+            item = for_clients(item)
         for observe in self.observers:
             observe(job, item)
         job.deliver(item)
@@ -247,5 +251,5 @@ def _shutting_down() -> EngineUnavailableError:
 
 
 def _failure(error: Exception) -> DsparkError:
-    message = f"The engine failed while answering: {type(error).__name__}: {error}"
+    message = f"The engine failed while answering: {type(error).__name__}: {str(error).rstrip('.')}."
     return DsparkError(message, hint="The server's log has the details.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-MAX_MESSAGES = 4096
+MAX_MESSAGES = 16_384
 MAX_CONTENT_PARTS = 1024
 MAX_TOOLS = 512
 MAX_CALLS = 128

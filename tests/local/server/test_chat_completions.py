@@ -165,7 +165,7 @@ async def test_settings_left_out_take_the_models_recommendation(http: httpx.Asyn
     [
         ({"messages": []}, 400, "invalid_value", "messages"),
         ({"messages": [{"role": "owner", "content": "x"}]}, 400, "invalid_value", "messages.0.role"),
-        ({"messages": USER * 4097}, 400, "invalid_value", "messages"),
+        ({"messages": USER * 16_385}, 400, "invalid_value", "messages"),
         ({"temperature": -1}, 400, "invalid_value", "temperature"),
         ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
         ({"top_p": 0}, 400, "invalid_value", "top_p"),
