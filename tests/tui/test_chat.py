@@ -174,17 +174,6 @@ async def test_ctrl_n_begins_anew_and_leaves_the_old_conversation_on_disk(open_c
         assert chat.screen.meter.context_used == 0
 
 
-async def test_a_second_prompt_while_it_answers_stays_in_the_box(open_chat: Any) -> None:
-    async with open_chat() as chat:
-        await chat.send("endless")
-        await chat.until(lambda: len(chat.answer) > 0)
-        await chat.send("second")
-        assert box(chat).text == "second"
-        await chat.hinted("Esc stops it")
-        await chat.pilot.press("escape")
-        await chat.answered()
-
-
 async def test_enter_sends_ctrl_j_adds_a_line_and_the_box_grows_to_six(open_chat: Any) -> None:
     async with open_chat() as chat:
         assert box(chat).size.height == 1

@@ -10,13 +10,14 @@ from textual.worker import Worker, WorkerState
 from dspark_local.answer_stream import ClientEvent
 from dspark_local.backend import ModelInfo
 from dspark_local.errors import DsparkError, EngineUnavailableError
-from dspark_local.request import ChatRequest, SamplingSettings
+from dspark_local.request import ChatRequest
 from dspark_tui.answering import Answering
 from dspark_tui.chat_settings import ChatSettings
-from dspark_tui.conversation import Conversation, Turn
+from dspark_tui.conversation import Conversation, Turn, TurnState
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.engine_screen import EngineScreen
 from dspark_tui.meter import LiveMeter
+from dspark_tui.presets import effort_of, preset_of, sampling_of
 from dspark_tui.status import phase_label, status_line
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.notice import EngineNotice, ErrorNotice
@@ -30,7 +31,11 @@ class AskingScreen(EngineScreen):
     def __init__(self, link: EngineLink, settings: ChatSettings, store: ConversationStore) -> None:
         super().__init__(link, store)
         self._settings = settings
-        self.conversation = Conversation()
+        self._conversation = Conversation()
+        self.entered: list[Callable[[Conversation, Conversation], None]] = []
+        """Each is called with the conversation that was left and the one that is open now."""
+        self.ended: list[Callable[[Turn, bool], None]] = []
+        """Each is called when an answer has ended, with whether it ended by itself."""
         self.meter = LiveMeter()
         self.observers: list[Callable[[ClientEvent | None], None]] = []
         """Each is called with every event of an answer, and with None when a new one begins."""
@@ -38,6 +43,17 @@ class AskingScreen(EngineScreen):
         self._answering: Answering | None = None
         self._worker: Worker[None] | None = None
         self._kept = 0
+
+    @property
+    def conversation(self) -> Conversation:
+        """The one that is open."""
+        return self._conversation
+
+    @conversation.setter
+    def conversation(self, conversation: Conversation) -> None:
+        left, self._conversation = self._conversation, conversation
+        for tell in self.entered:
+            tell(left, conversation)
 
     @property
     def is_answering(self) -> bool:
@@ -57,28 +73,38 @@ class AskingScreen(EngineScreen):
             return True
         return False
 
-    async def answer_turn(self, turn: Turn) -> None:
-        """Send the path to this newest turn, and stream its answer."""
+    @property
+    def can_ask(self) -> bool:
+        """Whether the engine is there and has nothing else to do for this chat."""
+        return self._answering is None and not self._loading and self.info is not None
+
+    async def answer_turn(self, turn: Turn, state_before: TurnState | None = None) -> None:
+        """Send the path to this newest turn, and stream its answer.
+
+        state_before is the state of an answer that goes on, None for a new one.
+        """
         assert self.info is not None
         self._phase.forget()
         await self.query("Welcome, ErrorNotice").remove()
         self.conversation.model = self.info.id
-        self.conversation.settings |= {"thinking": self.thinking, "temperature": self._settings.temperature}
+        self.conversation.settings["thinking"] = self.thinking
         await self._messages.show(self.conversation)
         view = self._messages.view_of(turn)
         assert view is not None
         assert view.live is not None, "the newest turn is mounted, and waits for its answer"
-        self._answering = Answering(self.conversation, view.live, self.meter, self._store, self.observers)
+        self._answering = Answering(self.conversation, view.live, self.meter, self._store, self.observers, state_before)
         self._worker = self._answer(self._answering, self._request(self.info))
 
     def _request(self, info: ModelInfo) -> ChatRequest:
-        given = self._settings.temperature
+        preset = preset_of(self.conversation.settings)
+        begun = self.conversation.turns[-1]
+        # An answer goes on in the mode that it began in, whatever holds for the next one.
+        thinks = self.thinking if begun.is_empty else bool(begun.reasoning)
         return ChatRequest(
             self.conversation.messages(),
-            SamplingSettings(
-                temperature=info.recommended_temperature if given is None else given, top_p=info.recommended_top_p
-            ),
-            thinking="thinking" if self.thinking else "chat",
+            sampling_of(preset, info, self._settings.temperature),
+            thinking="thinking" if thinks else "chat",
+            reasoning_effort=effort_of(preset) if thinks else None,
             conversation_id=self.conversation.id,
         )
 
@@ -97,6 +123,9 @@ class AskingScreen(EngineScreen):
             view, self._answering, self._worker = self._answering.view, None, None
             if view.is_attached:  # a turn that was withdrawn has no view any more
                 await view.finish()
+            by_itself = event.state is WorkerState.SUCCESS and view.turn.state in ("complete", "length")
+            for tell in self.ended:
+                tell(view.turn, by_itself)
             self.draw()
 
     async def _show_failure(self, answering: Answering, failure: DsparkError) -> None:
@@ -106,12 +135,19 @@ class AskingScreen(EngineScreen):
             answering.save()
             await self._messages.show(self.conversation)
             if all(other.prompt_id != turn.prompt_id for other in self.conversation.tree):
-                self._composer.give_back(turn.prompt)
+                self.give_back(turn)
+        elif not answering.has_arrived:  # going on failed: the answer is as it was
+            turn.state, turn.interruption = answering.state_before, answering.interruption_before
+            answering.save()
         if isinstance(failure, EngineUnavailableError) or failure.code == EngineUnavailableError.code:
             await self.show_engine_notice(await self.what_happened(failure))
         else:
             await self._messages.mount(ErrorNotice(str(failure)))
             self._messages.anchor()
+
+    def give_back(self, turn: Turn) -> None:
+        """Return the prompt of a turn that came to nothing to the box."""
+        self._composer.give_back(turn.prompt)
 
     # ---- showing
 
@@ -128,7 +164,8 @@ class AskingScreen(EngineScreen):
 
     def _idle_line(self) -> str:
         if self.conversation.turns:
-            return _IDLE_KEYS
+            cut_off = self.conversation.turns[-1].is_cut_off
+            return f"Ctrl+G go on with the answer · {_IDLE_KEYS}" if cut_off else _IDLE_KEYS
         return f"Ctrl+O earlier conversations ({self._kept:,})" if self._kept else ""
 
     def _show_thinking(self, answering: Answering) -> None:
@@ -137,5 +174,5 @@ class AskingScreen(EngineScreen):
             return
         if self.meter.phase == "thinking":
             block.show(turn.reasoning, self.meter.phase_seconds)
-        elif block.is_live:
-            block.close(turn.reasoning, self.meter.thinking_seconds)
+        elif block.is_live and turn.answer:
+            block.close(turn.reasoning, self.meter.thinking_seconds or turn.thinking_seconds)

@@ -16,9 +16,9 @@ from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.continue_part import ContinuePart
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.help_screen import HelpScreen
+from dspark_tui.models_part import ModelsPart
 from dspark_tui.presets_part import PresetsPart
 from dspark_tui.queue_part import QueuePart
-from dspark_tui.models_part import ModelsPart
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.welcome import Welcome
 
@@ -26,7 +26,7 @@ _TICK_SECONDS = 0.2
 _QUIT_SECONDS = 2.0
 
 
-class ChatScreen(ConversationsPart, ModelsPart):
+class ChatScreen(QueuePart, ContinuePart, PresetsPart, ModelsPart):
     """One conversation at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dspark_local.request import ChatMessage
+from dspark_tui.attachments import Attachment, with_files
 
 TurnState = Literal["answering", "complete", "length", "stopped", "interrupted"]
 TITLE_CHARS = 60
@@ -26,7 +27,8 @@ def new_id() -> str:
 class Turn:
     """One prompt and its answer. thinking_seconds is None until the reasoning has ended.
 
-    state: complete; length (the token limit or the context ended it); stopped by the person; interrupted by a failure.
+    state: complete; length (the token limit or the context ended it); stopped by the person; interrupted by a failure,
+    which interruption says in a few words, empty when the program itself ended. first_token_seconds is 0 until known.
     id is the answer's, prompt_id the prompt's, which further answers to it share; parent_id is the turn before, None
     for the first.
     """
@@ -43,6 +45,19 @@ class Turn:
     id: str = field(default_factory=new_id)
     prompt_id: str = field(default_factory=new_id)
     parent_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    first_token_seconds: float = 0.0
+    interruption: str = ""
+
+    @property
+    def sent(self) -> str:
+        """What the model is sent: the files, then the prompt."""
+        return with_files(self.prompt, self.attachments)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """True when the answer ended before its end, and something of it is there to go on from."""
+        return self.state in ("stopped", "interrupted", "length") and not self.is_empty
 
     @property
     def is_empty(self) -> bool:
@@ -54,8 +69,8 @@ class Turn:
 class Conversation:
     """`tree` holds every turn, oldest first; `turns` the visible path through it. `id` also names the cached prefix.
 
-    name is the title that a person gave, empty while the first words serve. settings is what travels with it: thinking,
-    temperature, system_prompt.
+    name is the title that a person gave, empty while the first words serve. settings is what travels with it: thinking
+    and what else a preset holds.
     """
 
     id: str = field(default_factory=new_id)
@@ -67,17 +82,22 @@ class Conversation:
     settings: dict[str, Any] = field(default_factory=dict)
     _shown_before: list[Turn] = field(default_factory=list, repr=False, compare=False)
 
-    def begin(self, prompt: str) -> Turn:
+    def begin(self, prompt: str, attachments: tuple[Attachment, ...] = ()) -> Turn:
         """Add a turn that waits for its answer at the end of the visible path."""
-        return self._add(Turn(prompt), len(self.turns))
+        return self._add(Turn(prompt, attachments=attachments), len(self.turns))
 
-    def edit(self, turn: Turn, prompt: str) -> Turn:
-        """A version of a visible `turn` with another prompt; what followed the old one stays with the old one."""
-        return self._add(Turn(prompt), self.turns.index(turn))
+    def edit(self, turn: Turn, prompt: str, attachments: tuple[Attachment, ...] | None = None) -> Turn:
+        """A version of a visible `turn` with another prompt; what followed the old one stays with the old one.
+
+        attachments None keeps the turn's own.
+        """
+        files = turn.attachments if attachments is None else attachments
+        return self._add(Turn(prompt, attachments=files), self.turns.index(turn))
 
     def regenerate(self, turn: Turn) -> Turn:
         """A version of a visible `turn` with the same prompt, to be answered again."""
-        return self._add(Turn(turn.prompt, prompt_id=turn.prompt_id), self.turns.index(turn))
+        again = Turn(turn.prompt, prompt_id=turn.prompt_id, attachments=turn.attachments)
+        return self._add(again, self.turns.index(turn))
 
     def _add(self, turn: Turn, position: int) -> Turn:
         self._shown_before = list(self.turns)
@@ -110,7 +130,7 @@ class Conversation:
         self.turns[:] = path
 
     def messages(self) -> tuple[ChatMessage, ...]:
-        """What the model is sent to continue with the last turn.
+        """What the model is sent to answer the last turn, or to go on with what is there of its answer.
 
         An earlier turn that was ended before its answer began is left out: an empty answer would teach the model to
         give empty answers.
@@ -119,11 +139,14 @@ class Conversation:
         messages = [ChatMessage("system", system)] if isinstance(system, str) and system else []
         for turn in self.turns[:-1]:
             if turn.answer:
-                if turn.prompt:
-                    messages.append(ChatMessage("user", turn.prompt))
+                if turn.sent:
+                    messages.append(ChatMessage("user", turn.sent))
                 messages.append(ChatMessage("assistant", turn.answer, reasoning=turn.reasoning or None))
         if self.turns:
-            messages.append(ChatMessage("user", self.turns[-1].prompt))
+            last = self.turns[-1]
+            messages.append(ChatMessage("user", last.sent))
+            if not last.is_empty:
+                messages.append(ChatMessage("assistant", last.answer, reasoning=last.reasoning or None, prefix=True))
         return tuple(messages)
 
     @property

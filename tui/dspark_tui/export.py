@@ -47,7 +47,7 @@ def to_markdown(conversation: Conversation) -> str:
     if system := conversation.settings.get("system_prompt"):
         parts += ["## System", str(system)]
     for turn in conversation.turns:
-        parts += ["## You", turn.prompt]
+        parts += ["## You", turn.sent]
         if turn.is_empty and turn.state not in _ENDINGS:
             continue
         parts.append("## Model")

@@ -7,17 +7,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from dspark_tui.attachments import Attachment
 from dspark_tui.conversation import Conversation, Turn, TurnState
 
 FORMAT = 2
 _STATES = get_args(TurnState)
+_FIGURES = (
+    "thinking_seconds",
+    "completion_tokens",
+    "tokens_per_second",
+    "accepted_length",
+    "first_token_seconds",
+    "interruption",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageRecord:
     """One message. parent_id is the message it answers or follows, None for the first. created_at is Unix time.
 
-    figures: thinking_seconds, completion_tokens, tokens_per_second, accepted_length of an answer, where known.
+    figures holds what else is known: of an answer thinking_seconds, completion_tokens, tokens_per_second,
+    accepted_length, first_token_seconds and interruption, of a prompt its attachments, each with name and text.
     """
 
     id: str
@@ -27,14 +37,15 @@ class MessageRecord:
     reasoning: str = ""
     state: str = "complete"
     created_at: float = 0.0
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def records_of(turn: Turn) -> tuple[MessageRecord, MessageRecord]:
     """The prompt and the answer of a turn."""
-    names = ("thinking_seconds", "completion_tokens", "tokens_per_second", "accepted_length")
-    figures = {name: value for name in names if (value := getattr(turn, name))}
+    figures = {name: value for name in _FIGURES if (value := getattr(turn, name))}
     prompt = MessageRecord(turn.prompt_id, turn.parent_id, "user", turn.prompt, created_at=turn.started_at)
+    if turn.attachments:
+        prompt.figures["attachments"] = [{"name": one.name, "text": one.text} for one in turn.attachments]
     answer = MessageRecord(
         turn.id, turn.prompt_id, "assistant", turn.answer, turn.reasoning, turn.state, turn.started_at, figures
     )
@@ -69,8 +80,15 @@ def turns_of(records: Iterable[MessageRecord]) -> list[Turn]:
             record.id,
             prompt.id,
             prompt.parent_id,
+            _attachments(prompt.figures),
+            record.figures.get("first_token_seconds", 0.0),
+            record.figures.get("interruption", ""),
         )
     return list(turns.values())
+
+
+def _attachments(figures: dict[str, Any]) -> tuple[Attachment, ...]:
+    return tuple(Attachment(one["name"], one["text"]) for one in figures.get("attachments", ()))
 
 
 def assemble(facts: Mapping[str, Any], turns: list[Turn]) -> Conversation:
@@ -141,7 +159,9 @@ def _check_types(conversation: Conversation) -> None:
     texts: list[Any] = [conversation.id, conversation.model, conversation.name]
     numbers: list[Any] = [conversation.created_at]
     for turn in conversation.tree:
-        texts += [turn.prompt, turn.answer, turn.reasoning, turn.id, turn.prompt_id]
+        texts += [turn.prompt, turn.answer, turn.reasoning, turn.id, turn.prompt_id, turn.interruption]
+        texts += [text for one in turn.attachments for text in (one.name, one.text)]
         numbers += [turn.started_at, turn.completion_tokens, turn.tokens_per_second, turn.accepted_length]
+        numbers.append(turn.first_token_seconds)
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, (int, float)) for n in numbers):
         raise ValueError("not a conversation: a field has the wrong type")

@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Static
 
+from dspark_tui.attachments import size_label
 from dspark_tui.conversation import Turn
 from dspark_tui.widgets.streaming_markdown import StreamingMarkdown
 from dspark_tui.widgets.thinking import ThinkingBlock
 
 _ENDINGS = {
     "stopped": "stopped",
-    "interrupted": "interrupted: the engine went away",
+    "interrupted": "interrupted",
     "length": "cut: the limit of tokens was reached",
 }
 
 
 class UserMessage(Static):
-    """What the person wrote, letter by letter: never read as markup."""
+    """What the person wrote, letter by letter: never read as markup. Files show as chips; click or Enter unfolds."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "unfold", "Show the files", show=False)]
 
     def __init__(self, text: str) -> None:
         super().__init__(text, markup=False)
+        self._text = text
+        self.is_open = False
+
+    def on_mount(self) -> None:
+        """The files are the turn's."""
+        if self._turn is not None and self._turn.attachments:
+            self.can_focus = True
+            self._draw()
+
+    @property
+    def _turn(self) -> Turn | None:
+        turn = getattr(self.parent, "turn", None)
+        return turn if isinstance(turn, Turn) else None
+
+    def on_click(self) -> None:
+        """Fold or unfold the files."""
+        self.action_unfold()
+
+    def action_unfold(self) -> None:
+        """Fold or unfold the files."""
+        if self._turn is not None and self._turn.attachments:
+            self.is_open = not self.is_open
+            self._draw()
+
+    def _draw(self) -> None:
+        assert self._turn is not None
+        parts = [Content(self._text)]
+        for one in self._turn.attachments:
+            line = f"\n{'▾' if self.is_open else '▸'} {one.name} · {size_label(one.size)}"
+            parts.append(Content.styled(line, "$text-muted"))
+            if self.is_open:
+                parts.append(Content.styled(f"\n{one.text.rstrip()}", "$text-muted"))
+        self.update(Content("").join(parts))
 
 
 class AssistantMessage(Vertical):
@@ -41,8 +81,10 @@ class AssistantMessage(Vertical):
         yield self.footer
 
     def on_mount(self) -> None:
-        """Figures come at the end."""
+        """What is there of an answer that goes on stands first; figures come at the end."""
         self.footer.display = False
+        if self.turn.answer:
+            self.markdown.write(self.turn.answer)
 
     async def finish(self) -> None:
         """Show how the answer ended."""
@@ -54,12 +96,16 @@ class AssistantMessage(Vertical):
 
 
 def footer_text(turn: Turn) -> str:
-    """Like `stopped · 120 tokens · 41.3 tok/s · 3.40 tok/pass`."""
+    """Like `stopped · 120 tokens · 41.3 tok/s · 3.40 tok/pass · first token 0.4 s`."""
     parts = [_ENDINGS[turn.state]] if turn.state in _ENDINGS else []
+    if turn.state == "interrupted" and turn.interruption:
+        parts[0] += f": {turn.interruption}"
     if turn.completion_tokens:
         parts.append(f"{turn.completion_tokens:,} tokens")
     if turn.tokens_per_second:
         parts.append(f"{turn.tokens_per_second:.1f} tok/s")
     if turn.accepted_length:
         parts.append(f"{turn.accepted_length:.2f} tok/pass")
+    if turn.first_token_seconds:
+        parts.append(f"first token {turn.first_token_seconds:.1f} s")
     return " · ".join(parts)
