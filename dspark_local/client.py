@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from dspark_local.answer_stream import ChunkReader, ClientEvent, error_of_wire, sse_data
 from dspark_local.backend import LoadProgress, ModelInfo
+from dspark_local.engine_facts import EngineFacts
+from dspark_local.engine_facts_client import fetch_engine_facts
 from dspark_local.errors import DsparkError, EngineUnavailableError, UsageError
 from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings
 from dspark_local.wire import WireError, WireErrorBody, WireHealth, WireModelEntry, WireModelList
@@ -143,6 +145,13 @@ class EngineClient:
         except (ValueError, KeyError, TypeError):
             return None
         return len(tokens) if isinstance(tokens, list) else None
+
+    async def engine_facts(self) -> EngineFacts | None:
+        """What the server's engine holds and does; None where it cannot say. Raises EngineUnavailableError."""
+        if not self._is_ours:
+            return None
+        async with self._reaching():
+            return await fetch_engine_facts(self._http)
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ClientEvent, None]:
         """Stream one answer; the last event is Finished. Closing the generator cancels the answer on the server.

@@ -25,6 +25,7 @@ from dspark_local.errors import CheckpointError, DsparkError, UsageError
 from dspark_local.events import Event, Finished
 from dspark_local.native_errors import as_told, native_errors
 from dspark_local.opening import open_model
+from dspark_local.plan.engine_plan import EnginePlan
 from dspark_local.protocols.chat_encoding import encode_chat_segments
 from dspark_local.protocols.special_tokens import USER
 from dspark_local.protocols.tokenizer import ChatTokenizer
@@ -36,7 +37,10 @@ NO_DRAFT = "by copies from the text alone: the model's directory holds no draft"
 
 
 class NativeBackend:
-    """Implements dspark_local.backend.BatchingBackend; chat and complete run one answer alone."""
+    """Implements dspark_local.backend.BatchingBackend; chat and complete run one answer alone.
+
+    plan is what the model was opened by, None where somebody put it together by hand.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class NativeBackend:
         *,
         speculation: Speculation | None = None,
         max_sequences: int = 2,
+        plan: EnginePlan | None = None,
     ) -> None:
         self.info = info
         self.tokenizer = tokenizer
@@ -54,6 +59,7 @@ class NativeBackend:
         self.drafter = drafter
         self._speculation = speculation or Speculation(drafter.block_size if drafter else 0, Calibration())
         self.slots = max_sequences
+        self.plan = plan
         self._user_id = tokenizer.token_id(USER)
         self._answering = Answering(tokenizer, target.vocab_size, target.context_length)
         self._pool = SessionPool(target, drafter, max_sequences)
@@ -116,6 +122,7 @@ class NativeBackend:
             info,
             speculation=speculation,
             max_sequences=max_sequences,
+            plan=opened.plan,
         )
 
     def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:

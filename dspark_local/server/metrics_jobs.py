@@ -35,6 +35,7 @@ class JobMetrics:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._began = clock()
         self._lock = threading.Lock()
         self._live: WeakKeyDictionary[Job, JobProgress] = WeakKeyDictionary()
         self._count = 0
@@ -42,6 +43,11 @@ class JobMetrics:
             waiting=lambda: sum(not job.started for job in self.live()),
             running=lambda: sum(job.started for job in self.live()),
         )
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Seconds since the server began."""
+        return self._clock() - self._began
 
     def live(self) -> list[JobProgress]:
         """Every job that has not ended, oldest first."""

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from dspark_local.server.metrics_http import CountResponses
 from dspark_local.server.metrics_jobs import JobMetrics
 from dspark_local.server.residence import KeepLoaded, Residence
-from dspark_local.server.routes import llama_cpp, metrics, residence
+from dspark_local.server.routes import engine_facts, llama_cpp, metrics, residence
 from dspark_local.server.worker import EngineWorker
 
 
@@ -39,8 +39,9 @@ def install_operations(
     app.state.worker.observers.append(jobs.observe)
     app.state.jobs = jobs
     app.state.slots = slots
+    app.state.engine = collector
     app.state.residence = owner = Residence(app.state, observed_worker)
-    app.router.routes.extend([*metrics.ROUTES, *residence.ROUTES, *llama_cpp.ROUTES])
+    app.router.routes.extend([*metrics.ROUTES, *engine_facts.ROUTES, *residence.ROUTES, *llama_cpp.ROUTES])
     # Appended, so inside the guard: a request without the key neither loads a model nor counts as its use.
     app.user_middleware.append(Middleware(KeepLoaded, residence=owner))
     app.user_middleware.insert(0, Middleware(CountResponses, metrics=jobs.metrics))
