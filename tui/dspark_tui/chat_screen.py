@@ -15,6 +15,7 @@ from dspark_tui.actions import bindings
 from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.continue_part import ContinuePart
 from dspark_tui.engine_link import EngineLink
+from dspark_tui.engine_panel_part import EnginePanelPart
 from dspark_tui.help_screen import HelpScreen
 from dspark_tui.models_part import ModelsPart
 from dspark_tui.presets_part import PresetsPart
@@ -26,7 +27,7 @@ _TICK_SECONDS = 0.2
 _QUIT_SECONDS = 2.0
 
 
-class ChatScreen(QueuePart, ContinuePart, PresetsPart, ModelsPart):
+class ChatScreen(QueuePart, ContinuePart, PresetsPart, ModelsPart, EnginePanelPart):
     """One conversation at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
