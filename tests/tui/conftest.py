@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from textual.pilot import Pilot
 
+from dspark_local.errors import DsparkError
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.worker import EngineWorker
@@ -141,3 +142,13 @@ def open_chat(engine: tuple[str, FakeBackend], tmp_path: Path) -> OpenChat:
             store.close()
 
     return opened
+
+
+@pytest.fixture
+def no_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are not about models: what counts them takes seconds of a core, so it is not asked."""
+
+    async def unknown(unloading: int | None = None) -> None:
+        raise DsparkError("Nobody looked.")
+
+    monkeypatch.setattr("dspark_tui.models_desk.read_facts", unknown)

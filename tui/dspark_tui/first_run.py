@@ -37,7 +37,8 @@ def told(facts: AllFacts) -> list[ModelFacts]:
 def _row(model: ModelFacts, facts: AllFacts) -> str:
     plan = model.plan
     size = "bundled" if model.is_bundled else format_bytes(model.download.bytes or 0)
-    speed = rate(plan.speed.chat) if model.runs and plan is not None and plan.speed is not None else ""
+    planned = plan.speed if plan is not None and model.runs and not model.is_bundled else None
+    speed = rate(planned.chat) if planned is not None else ""
     return f"{model.name:<{_NAME_WIDTH}}{size:>9}  {_verdict(model, facts):<{_FIT_WIDTH}}{speed:>7}"
 
 

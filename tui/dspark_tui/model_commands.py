@@ -61,6 +61,7 @@ async def _run(*arguments: str, **variables: str) -> tuple[int, str, str]:
     except asyncio.CancelledError:  # nobody waits for it any more
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        await process.communicate()  # its pipes have to be closed before the event loop is
         raise
     return process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 

@@ -11,7 +11,7 @@ from dspark_local.sizes import format_bytes
 from dspark_tui.downloads import Downloads
 from dspark_tui.downloads_state import DownloadState
 from dspark_tui.model_commands import run_json
-from dspark_tui.model_facts import AllFacts, ModelFacts, read_facts
+from dspark_tui.model_facts import AllFacts, Download, ModelFacts, read_facts
 
 
 class ModelsDesk:
@@ -47,6 +47,13 @@ class ModelsDesk:
     def refresh_soon(self) -> None:
         """Read again, nobody waits."""
         self._keep(self.refresh())
+
+    @property
+    def models(self) -> tuple[ModelFacts, ...]:
+        """All that are known, with those that are on their way and no catalogue lists."""
+        known = self.facts.models if self.facts is not None else ()
+        names = {model.name for model in known}
+        return known + tuple(_unknown(state) for state in self.downloads.states.values() if state.name not in names)
 
     # ---- doing
 
@@ -91,8 +98,10 @@ class ModelsDesk:
 
     async def close(self) -> None:
         """Pause the downloads, drop everything else."""
-        for task in [*self._work, *([self._reading] if self._reading else [])]:
+        tasks = [*self._work, *([self._reading] if self._reading else [])]
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.downloads.close()
 
     # ---- telling
@@ -121,6 +130,19 @@ class ModelsDesk:
         task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+
+def _unknown(state: DownloadState) -> ModelFacts:
+    return ModelFacts(
+        name=state.name,
+        title="",
+        is_bundled=False,
+        runs=True,
+        licence="",
+        note="",
+        download=Download(bytes=state.total or None, is_whole=True),
+        plan_problem="What it is shows when it is here.",
+    )
 
 
 def _at_rest(model: ModelFacts) -> str:

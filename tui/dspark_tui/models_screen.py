@@ -25,13 +25,13 @@ class ModelsScreen(Screen[str | None]):
     """Gives the name of the model to switch to, or None. `in_use` is the one that answers now."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "use", "Use or fetch", key_display="Enter", priority=True),
+        Binding("enter", "use", "Use", key_display="Enter", priority=True),
         Binding("p", "pull", "Pull"),
         Binding("x", "pause", "Pause"),
         Binding("v", "verify", "Verify"),
         Binding("d,delete", "remove", "Delete", key_display="d"),
         Binding("space", "details", "Plan", key_display="Space"),
-        Binding("slash", "search", "Search", key_display="/"),
+        Binding("slash", "search", "Find", key_display="/"),
         Binding("escape", "back", "Back", key_display="Esc", priority=True),
         Binding("f5", "back", show=False, priority=True),
     ]
@@ -133,9 +133,7 @@ class ModelsScreen(Screen[str | None]):
 
     def _ordered(self) -> list[ModelFacts]:
         """What is here or on its way first, then what this version runs, then the rest."""
-        assert self._desk.facts is not None
         states = self._desk.downloads.states
-        models = self._desk.facts.models
 
         def rank(model: ModelFacts) -> int:
             if model.name == self._in_use:
@@ -144,7 +142,7 @@ class ModelsScreen(Screen[str | None]):
                 return 1
             return 2 if model.runs else 3
 
-        return sorted(models, key=rank)
+        return sorted(self._desk.models, key=rank)
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:

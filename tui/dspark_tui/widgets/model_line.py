@@ -30,11 +30,11 @@ def model_line(model: ModelFacts, state: str, width: int) -> Text:
 def fit_text(model: ModelFacts, *, is_short: bool) -> Text:
     """As `tight, 0.5 tok/s`."""
     plan = model.plan
-    words = "fit unknown" if plan is None else plan.verdict.replace("_", " ").replace("does not fit", "too big")
+    words = "unknown" if plan is None else plan.verdict.replace("_", " ").replace("does not fit", "too big")
     text = Text(words, style=_STYLES.get(plan.verdict, "") if plan else "dim")
     if not model.runs:
         return text.append(", kept only" if is_short else "; this version fetches and keeps it, but does not run it")
-    if plan is not None and plan.speed is not None:
+    if plan is not None and plan.speed is not None and not model.is_bundled:
         text.append(f", {rate(plan.speed.chat)} tok/s")
         if not is_short and plan.speed.has_draft:
             text.append(f" with its draft, {rate(plan.speed.plain)} without; context {format_tokens(plan.context)}")
