@@ -69,10 +69,39 @@ def test_half_a_tool_call_is_not_handed_out(connect: Callable[..., Any], tmp_pat
     assert ([block.type for block in message.content], message.stop_reason) == (["text"], "max_tokens")
 
 
-def test_a_stop_sequence_is_not_shown(connect: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_stop_sequence_is_named_but_not_shown(connect: Callable[..., Any], tmp_path: Path, streamed: bool) -> None:
     client = connect(lambda progress: scripted_backend(tmp_path))
-    message = client.messages.create(**ASKED, stop_sequences=[" seven"])
+    asked = ASKED | {"stop_sequences": ["84", " seven", "Thirteen"]}
+    if streamed:
+        with client.messages.stream(**asked) as stream:
+            message = stream.get_final_message()
+    else:
+        message = client.messages.create(**asked)
     assert message.content[0].text == "Twelve times"
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", " seven")
+
+
+def test_a_last_turn_of_the_assistant_goes_on(connect: Callable[..., Any], tmp_path: Path) -> None:
+    client = connect(lambda progress: scripted_backend(tmp_path))
+    question = ASKED["messages"][0]
+
+    def rest(content: Any, **more: Any) -> Any:
+        return client.messages.create(
+            **ASKED | {"messages": [question, {"role": "assistant", "content": content}]}, **more
+        )
+
+    message = rest("Twelve times")
+    assert [block.text for block in message.content] == [" seven is 84."]
+    assert message.stop_reason == "end_turn"
+    thinks: Any = {"thinking": {"type": "adaptive"}}
+    message = rest([{"type": "thinking", "thinking": "Let me", "signature": "s"}], **thinks)
+    assert (message.content[0].thinking, message.content[1].text) == (" see.", "Twelve times seven is 84.")
+    over = [{"type": "thinking", "thinking": "Let me see.", "signature": "s"}, {"type": "text", "text": "Twelve"}]
+    assert [block.text for block in rest(over, **thinks).content] == [" times seven is 84."]
+    call = [{"type": "tool_use", "id": "t", "name": "multiply", "input": {}}]
+    with pytest.raises(anthropic.BadRequestError, match="ends with a message of role assistant"):
+        rest(call)
 
 
 def test_a_full_context_is_told_apart_from_max_tokens(connect: Callable[..., Any], tmp_path: Path) -> None:

@@ -131,6 +131,12 @@ def test_tool_choice_keeps_its_meaning(choice: Any, expected: Any) -> None:
     assert asked(tools=[LOOK], tool_choice=choice).tool_choice == expected
 
 
+def test_parallel_use_of_tools_can_be_switched_off() -> None:
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    assert not asked(tools=[LOOK], tool_choice=choice).parallel_tool_calls
+    assert asked(tools=[LOOK], tool_choice={"type": "any"}).parallel_tool_calls
+
+
 def test_a_choice_of_a_tool_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="'listen'"):
         asked(tools=[LOOK], tool_choice={"type": "tool", "name": "listen"})
