@@ -40,7 +40,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", "stop", "Answering", "Stop the answer; what has arrived stays", "escape", needs="answer"),
     Action("regenerate", "regenerate", "Answering", "Answer the last prompt again", "ctrl+r", "again", needs="turns"),
     Action(
-        "continue", "continue_answer", "Answering", "Go on with an answer that was cut off", "ctrl+g", "continue",
+        "continue",
+        "continue_answer",
+        "Answering",
+        "Go on with an answer that was cut off",
+        "ctrl+g",
+        "continue",
         needs="turns",
     ),
     Action("sampling", "sampling", "Answering", "System prompt, sampling, presets", "ctrl+s", "sampling"),

@@ -13,21 +13,22 @@ from textual.containers import Horizontal, Vertical
 from dspark_local.backend import ModelInfo
 from dspark_tui.actions import bindings
 from dspark_tui.chat_settings import ChatSettings
+from dspark_tui.commands_part import CommandsPart
 from dspark_tui.continue_part import ContinuePart
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.engine_panel_part import EnginePanelPart
-from dspark_tui.help_screen import HelpScreen
 from dspark_tui.models_part import ModelsPart
 from dspark_tui.presets_part import PresetsPart
 from dspark_tui.queue_part import QueuePart
 from dspark_tui.store import ConversationStore
+from dspark_tui.title_part import TitlePart
 from dspark_tui.widgets.welcome import Welcome
 
 _TICK_SECONDS = 0.2
 _QUIT_SECONDS = 2.0
 
 
-class ChatScreen(QueuePart, ContinuePart, PresetsPart, ModelsPart, EnginePanelPart):
+class ChatScreen(CommandsPart, QueuePart, ContinuePart, PresetsPart, ModelsPart, TitlePart, EnginePanelPart):
     """One conversation at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
@@ -114,10 +115,6 @@ class ChatScreen(QueuePart, ContinuePart, PresetsPart, ModelsPart, EnginePanelPa
             self.hint("The last answer is in the clipboard.")
         else:
             self.hint("There is no answer to copy yet.")
-
-    def action_help(self) -> None:
-        """All keys."""
-        self.app.push_screen(HelpScreen())
 
     def action_scroll_messages(self, direction: int) -> None:
         """A page up or down, whatever has the focus."""

@@ -62,6 +62,13 @@ def chat(
     ] = None,
     context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
     resume: Annotated[bool, typer.Option("--continue", "-c", help="Open the latest conversation again.")] = False,
+    mouse: Annotated[
+        bool | None,
+        typer.Option("--mouse/--no-mouse", help="--no-mouse leaves selecting to the terminal.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Say where chat.toml lies and what it may hold, and exit.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Chat with a model on this computer, in the terminal."""
@@ -69,6 +76,9 @@ def chat(
         from dspark_local import __version__
 
         print(f"dspark-chat {__version__}")
+        return
+    if settings:
+        _print_settings()
         return
     if stop_engine:
         from dspark_tui.engine_link import stop_warm_engine
@@ -83,7 +93,19 @@ def chat(
     named = [_checked(text, is_draft=is_draft) for text, is_draft in ((model, False), (draft, True))]
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("dspark-chat needs a terminal.", hint="In scripts and pipes use: dspark-local run")
-    _run(_link(named[0], named[1], context, connect, keep_warm), think, temperature, resume)
+    _run(_link(named[0], named[1], context, connect, keep_warm), think, temperature, resume, mouse)
+
+
+def _print_settings() -> None:
+    """The path and what is wrong in the file go to stderr, so that stdout is a chat.toml to begin with."""
+    from dspark_tui.settings_example import example
+    from dspark_tui.settings_file import load_settings, settings_path
+
+    path = settings_path()
+    _to_stderr(f"{path}{'' if path.exists() else ' (not there yet; this is what it may hold)'}")
+    for problem in load_settings().problems:
+        _to_stderr(problem)
+    print(example(), end="")
 
 
 def _checked(text: str | None, *, is_draft: bool) -> str | None:
@@ -126,20 +148,22 @@ def _link(
     return LocalEngine(EngineOptions(model, draft, context), keep_warm=keep_warm)
 
 
-def _run(link: EngineLink, think: bool, temperature: float | None, resume: bool) -> None:
+def _run(link: EngineLink, think: bool, temperature: float | None, resume: bool, mouse: bool | None) -> None:
     from dspark_tui.app import ChatApp
     from dspark_tui.chat_settings import ChatSettings
+    from dspark_tui.settings_file import load_settings
     from dspark_tui.stderr_guard import guarded_stderr
 
     log_path, store = _state_folder()
-    chat_app = ChatApp(link, ChatSettings(think, temperature, resume), store)
+    file = load_settings()
+    chat_app = ChatApp(link, ChatSettings(think, temperature, resume, file), store)
     # Leave through the same door when the terminal goes or the program is asked to end: the engine is stopped below.
     for name in ("SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, lambda *_: chat_app.call_later(chat_app.exit))
     try:
         with guarded_stderr(log_path):
-            chat_app.run()
+            chat_app.run(mouse=file.mouse if mouse is None else mouse)
     finally:
         link.close()
         try:
