@@ -80,11 +80,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("version_before", "version(-1)", "Conversations", "The version before", "alt+left,f7", needs="turns"),
     Action("version_after", "version(1)", "Conversations", "The version after", "alt+right,f8", needs="turns"),
     Action(
-        "rename", "begin_command('rename')", "Conversations", "Give this conversation a title", "", "rename", "TITLE"
+        "rename", "begin_command('rename')", "Conversations", "Rename this conversation", "", "rename", "TITLE"
     ),
-    Action("export", "export", "Conversations", "Write this conversation to a .md or .json", "", "export", "[PATH]"),
+    Action("export", "export", "Conversations", "Export this conversation to .md or .json", "", "export", "[PATH]"),
     Action(
-        "import", "begin_command('import')", "Conversations", "Take in conversations of a file", "", "import", "PATH"
+        "import", "begin_command('import')", "Conversations", "Import conversations from a file", "", "import", "PATH"
     ),
     Action("models", "models", "Models", "Models: switch, download, check, delete", "f5", "models"),
     Action("model", "models", "Models", "Switch to a model by name", slash="model", argument="NAME or PATH"),
@@ -92,13 +92,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("engine_panel", "engine_panel", "Showing", "The engine: token sources, acceptance, memory", "f9", "engine"),
     Action("page_up", "scroll_messages(-1)", "Showing", keys="pageup"),
     Action("page_down", "scroll_messages(1)", "Showing", keys="pagedown"),
-    Action("theme", "app.change_theme", "Showing", "Choose colours, with a preview", "", "theme", "[NAME]"),
+    Action("theme", "app.change_theme", "Showing", "Theme: choose colours, with a preview", "", "theme", "[NAME]"),
     Action("example_1", "ask_example(0)", "Program", keys="f2"),
     Action("example_2", "ask_example(1)", "Program", keys="f3"),
     Action("example_3", "ask_example(2)", "Program", keys="f4"),
     Action("interrupt", "interrupt", "Program", keys="ctrl+c"),
-    Action("palette", "app.command_palette", "Program", "Find anything in here by its name", "ctrl+p"),
-    Action("settings", "settings", "Program", "Open chat.toml in your editor: keys, presets", "", "settings"),
+    Action("palette", "app.command_palette", "Program", "Command palette: find anything by its name", "ctrl+p"),
+    Action("settings", "settings", "Program", "Settings: open chat.toml in your editor", "", "settings"),
     Action("help", "help", "Program", "All keys and commands", "f1", "help"),
     Action("quit", "app.quit", "Program", "Quit", "ctrl+q", "quit"),
 )

@@ -17,21 +17,21 @@ from dspark_tui.actions import ACTIONS, Group
 from dspark_tui.keymap import Keymap
 from dspark_tui.slash import usage
 
-_Row = tuple[str, str, str]
+_Row = tuple[str, str]
 
 # What no action does: the box, the focus, pairs of keys that read better together.
 _MORE: dict[str, tuple[_Row, ...]] = {
     "Writing": (
-        ("Enter", "", "Send"),
-        ("Ctrl+J", "", "New line (or Shift+Enter, where the terminal can tell)"),
-        ("Up, Down", "", "In an empty box: earlier prompts, of all conversations"),
-        ("", "/…", "Commands; // begins a message with a stroke"),
+        ("Enter", "Send"),
+        ("Ctrl+J", "New line (or Shift+Enter, where the terminal can tell)"),
+        ("Up, Down", "In an empty box: earlier prompts, of all conversations"),
+        ("/…", "Commands; // begins a message with a stroke"),
     ),
-    "Answering": (("Tab, Enter", "", "Reach and unfold a thinking block"),),
-    "Showing": (("PgUp, PgDn", "", "Scroll; at the end it follows the answer again"),),
+    "Answering": (("Tab, Enter", "Reach and unfold a thinking block"),),
+    "Showing": (("PgUp, PgDn", "Scroll; at the end it follows the answer again"),),
     "Program": (
-        ("Ctrl+C", "", "Copy a selection, else stop the answer; twice to quit"),
-        ("F2 F3 F4", "", "Ask an example question, in an empty conversation"),
+        ("Ctrl+C", "Copy a selection, else stop the answer; twice to quit"),
+        ("F2 F3 F4", "Ask an example question, in an empty conversation"),
     ),
 }
 _FIGURES = (
@@ -77,7 +77,7 @@ class HelpScreen(ModalScreen[None]):
 
     def _rows(self, group: str) -> list[_Row]:
         shown = [action for action in ACTIONS if action.group == group and action.title]
-        rows = [(self._keys.label(one.id), usage(one) if one.slash else "", one.title) for one in shown]
+        rows = [(_reached(self._keys.label(one.id), usage(one) if one.slash else ""), one.title) for one in shown]
         return [*_MORE.get(group, ()), *rows]
 
     def on_resize(self, event: events.Resize) -> None:
@@ -89,10 +89,13 @@ class HelpScreen(ModalScreen[None]):
         self.dismiss()
 
 
+def _reached(keys: str, command: str) -> str:
+    return f"{keys}   {command}".strip()
+
+
 def _table(group: str, rows: list[_Row]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    table.add_column(width=15)
-    table.add_column(width=18)
+    table.add_column(width=24)
     table.add_column(ratio=1)
     table.add_row(Text(group, style="bold"))
     for row in rows:

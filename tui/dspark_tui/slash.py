@@ -46,7 +46,7 @@ def unknown(name: str, actions: Iterable[Action] = ACTIONS) -> str:
 
 def matching(typed: str, actions: Iterable[Action] = ACTIONS) -> list[Action]:
     """Commands that fit what is typed after the stroke, the best first; those that begin with it before all."""
-    named = [action for action in actions if action.slash]
+    named = sorted((action for action in actions if action.slash), key=lambda action: action.slash)
     if not typed:
         return named
     search, scores = FuzzySearch(), dict[str, float]()
