@@ -23,11 +23,6 @@ _WIDEST, _LEAST = 64, 46
 class EnginePanelPart(AskingScreen):
     """One key shows and hides it. What has been answered since the chat was opened is there at once."""
 
-    DEFAULT_CSS = """
-    EnginePanelPart #body { layers: base over; }
-    EnginePanelPart #side.-over { layer: over; width: 100%; }
-    """
-
     def __init__(self, link: EngineLink, settings: ChatSettings, store: ConversationStore) -> None:
         super().__init__(link, settings, store)
         self._sources = TokenSources()
@@ -43,8 +38,7 @@ class EnginePanelPart(AskingScreen):
         """Show or hide it; the box keeps the focus."""
         if (panel := self.engine_panel) is not None:
             await panel.remove()
-            self._side.remove_class("-over")
-            self._side.styles.width = self._side.styles.height = "auto"
+            self._place_side("auto", "auto", is_over=False)
             return
         is_ours = self.info is None or self.info.device != "remote"
         await self._side.mount(EnginePanel(self._sources, self._figures, self._ask_engine, is_ours=is_ours))
@@ -58,13 +52,16 @@ class EnginePanelPart(AskingScreen):
         if (panel := self.engine_panel) is None:
             return
         is_over = columns < BESIDE_COLUMNS
-        self._side.set_class(is_over, "-over")
         panel.set_class(is_over, "-wide")
         if is_over:  # the box and the line above it stay in reach
-            self._side.styles.width, self._side.styles.height = "100%", self._messages.outer_size.height
+            self._place_side("100%", self._messages.outer_size.height, is_over=True)
         else:
-            self._side.styles.width = min(max(columns * 2 // 5, _LEAST), _WIDEST)
-            self._side.styles.height = "100%"
+            self._place_side(min(max(columns * 2 // 5, _LEAST), _WIDEST), "100%", is_over=False)
+
+    def _place_side(self, width: int | str, height: int | str, *, is_over: bool) -> None:
+        self.query_one("#body").styles.layers = ("default", "over")
+        styles = self._side.styles
+        styles.layer, styles.width, styles.height = "over" if is_over else "default", width, height
 
     def _follow(self, event: ClientEvent | None) -> None:
         if event is None:

@@ -16,7 +16,7 @@ from dspark_tui.engine_panel_figures import AnswerFigures, PanelFigures
 from dspark_tui.token_sources import Source, TokenSources
 
 STYLES: dict[Source, str] = {"draft": "$text-success", "lookup": "underline $text-warning", "own": "bold"}
-_NAMES: dict[Source, str] = {"draft": "drafted", "lookup": "copied", "own": "the model's own"}
+_NAMES: dict[Source, str] = {"draft": "drafted", "lookup": "copied", "own": "own"}
 _HEADING = "bold $text-primary"
 _MUTED = "$text-muted"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -39,9 +39,9 @@ def legend(sources: TokenSources, *, is_answered: bool) -> Content:
     parts: list[Content] = []
     for source, name in _NAMES.items():
         count = sources.counts[source]
-        share = f" {count:,} ({count / total:.0%})" if total else ""
+        share = f" {count:,}, {count / total:.0%}" if total else ""
         parts.append(Content.assemble((name, STYLES[source]), (share, _MUTED)))
-    return Content("  ").join(parts)
+    return Content(" · ").join(parts)
 
 
 def speculation_lines(figures: PanelFigures, width: int) -> Content:
