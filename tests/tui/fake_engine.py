@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
-from dspark_local.errors import CheckpointError, ContextLengthError
+from dspark_local.errors import CheckpointError, ContextLengthError, UsageError
 from dspark_local.events import (
     Event,
     Finished,
@@ -76,7 +76,10 @@ class FakeBackend:
 
     def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
         self.requests.append(request)
-        prompt = request.messages[-1].content
+        begun = request.continued
+        prompt = request.messages[-2 if begun else -1].content
+        if begun and "stubborn" in prompt:
+            raise UsageError("This model cannot go on with an answer.")
         if "too long" in prompt:
             raise ContextLengthError(3000, self.info.context_length)
         if "fault" in prompt:
@@ -92,10 +95,12 @@ class FakeBackend:
         text = " ".join(f"word{n}" for n in range(2000)) if "endless" in prompt else self.answer
         if "echo " in prompt:
             text = prompt.partition("echo ")[2]
-        yield from self._decode(request, text, total, cancelled)
+        yield from self._decode(request, text.removeprefix(begun.content) if begun else text, total, cancelled)
 
     def _decode(self, request: ChatRequest, text: str, prompt_tokens: int, cancelled: Cancelled) -> Iterator[Event]:
         reasoning = REASONING if request.thinking == "thinking" else ""
+        if (begun := request.continued) is not None:
+            reasoning = "" if begun.content else reasoning.removeprefix(begun.reasoning or "")
         pieces = [TextDelta(piece, "reasoning") for piece in _pieces(reasoning)]
         pieces += [TextDelta(piece) for piece in _pieces(text)]
         limit = request.sampling.max_tokens or 1_000_000
@@ -130,6 +135,7 @@ class FakeBackend:
                 draft_seconds=0.001,
                 verify_seconds=0.004,
                 speculation=FARES if passes > 1 else replace(FARES, gain=None),
+                texts=tuple(piece.text for piece in block),
             )
             if emitted >= len(pieces):
                 break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from textual.content import Content
@@ -137,9 +136,8 @@ async def test_a_server_that_tells_nothing_is_said_to_tell_nothing(open_chat: Op
 
 
 @pytest.fixture
-def without_colours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    yield
 
 
 @pytest.mark.usefixtures("without_colours")
