@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from dspark_local.errors import ContextLengthError, DsparkError, EngineUnavailableError, UsageError
+from dspark_local.errors import ContextLengthError, DsparkError, EngineUnavailableError, OutOfMemoryError, UsageError
 from dspark_local.events import (
     DraftSource,
     Finished,
@@ -182,6 +182,8 @@ def error_of_wire(wire: WireError, status: int) -> DsparkError:
         return EngineUnavailableError(
             "The server does not accept the API key.", hint="Set DSPARK_API_KEY to the key of that server."
         )
+    if wire.code == OutOfMemoryError.code:
+        return OutOfMemoryError(message, hint=hint, fitting_context=wire.fitting_context)
     kind: type[DsparkError] = UsageError if 400 <= status < 500 else DsparkError
     error = kind(message, hint=hint)
     error.code = wire.code or error.code

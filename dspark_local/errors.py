@@ -107,10 +107,17 @@ class DiskFullError(DsparkError):
 
 
 class OutOfMemoryError(DsparkError):
-    """A plan or an allocation does not fit."""
+    """A plan or an allocation does not fit. fitting_context is a context, in tokens, of which it is known that it does.
+
+    It is None where no such context is known.
+    """
 
     exit_code = 6
     code = "out_of_memory"
+
+    def __init__(self, message: str, *, hint: str = "", fitting_context: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.fitting_context = fitting_context
 
 
 class StoppedError(DsparkError):

@@ -235,7 +235,7 @@ class WireLoading(WireModel):
 
 
 class WireError(WireModel):
-    """An error in OpenAI's shape; hint and the two lengths are extra."""
+    """An error in OpenAI's shape; hint and the three lengths, in tokens, are extra."""
 
     message: str = ""
     type: str = "server_error"
@@ -244,6 +244,7 @@ class WireError(WireModel):
     hint: str | None = None
     n_prompt_tokens: int | None = None
     n_ctx: int | None = None
+    fitting_context: int | None = None
 
 
 class WireErrorBody(WireModel):

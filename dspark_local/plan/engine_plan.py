@@ -128,4 +128,5 @@ def _refusal(plan: EnginePlan, context: int, longest: int | None) -> OutOfMemory
         f"Not enough memory: a context of {format_tokens(context)} needs {format_gib(plan.needed)}, "
         f"{format_gib(plan.available)} {memory}.",
         hint=f"{hint[0].upper()}{hint[1:]}.",
+        fitting_context=longest,
     )

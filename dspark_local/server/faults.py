@@ -62,6 +62,7 @@ def error_body(error: DsparkError) -> dict[str, Any]:
     )
     if isinstance(error, ContextLengthError):
         wire.n_prompt_tokens, wire.n_ctx = error.prompt_tokens, error.context_length
+    wire.fitting_context = getattr(error, "fitting_context", None)
     body = WireErrorBody(error=wire).model_dump(exclude_none=True)
     for always_present in ("param", "code"):
         body["error"].setdefault(always_present, None)

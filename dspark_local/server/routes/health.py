@@ -23,6 +23,7 @@ async def _health(request: Request) -> Response:
         if worker.failure is not None:
             failure = worker.failure
             health.error = WireError(message=failure.message, code=failure.code, hint=failure.hint)
+            health.error.fitting_context = getattr(failure, "fitting_context", None)
         else:
             progress = worker.progress
             health.progress = WireLoading(
