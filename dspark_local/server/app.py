@@ -15,7 +15,7 @@ from dspark_local.errors import DsparkError
 from dspark_local.server.anthropic_faults import error_response_for
 from dspark_local.server.faults import RequestFaultError
 from dspark_local.server.guard import Access, GuardMiddleware
-from dspark_local.server.routes import chat_completions, completions, health, messages, models, responses
+from dspark_local.server.routes import chat_completions, completions, health, messages, models, openapi, responses
 from dspark_local.server.worker import EngineWorker
 
 KEEP_ALIVE_SECONDS = 10.0
@@ -33,6 +33,7 @@ def create_app(worker: EngineWorker, access: Access, *, keep_alive_seconds: floa
             *completions.ROUTES,
             *responses.ROUTES,
             *messages.ROUTES,
+            *openapi.ROUTES,
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=list(access.hosts), www_redirect=False),

@@ -89,7 +89,7 @@ class EngineWorker:
             if self._stopping:
                 raise _shutting_down()
             while self._waiting and self._waiting[0].is_cancelled():
-                self._waiting.popleft()
+                self._deliver(self._waiting.popleft(), Finished("cancelled", ()))  # a handler may still wait for it
             waiting = sum(not queued.is_cancelled() for queued in self._waiting)
             if waiting >= self._queue_size:
                 raise QueueFullError(
