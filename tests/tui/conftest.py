@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dspark_tui.app import ChatApp
 from dspark_tui.chat_screen import ChatScreen
 from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.engine_link import EngineLink, RemoteEngine
+from dspark_tui.model_facts import AllFacts
 from dspark_tui.store import ConversationStore
 from tests.tui.fake_engine import FakeBackend
 
@@ -152,3 +154,55 @@ def no_facts(monkeypatch: pytest.MonkeyPatch) -> None:
         raise DsparkError("Nobody looked.")
 
     monkeypatch.setattr("dspark_tui.models_desk.read_facts", unknown)
+
+
+@pytest.fixture
+def facts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AllFacts]:
+    """`facts("RTX 4090", qwen3_4b="verified")` lets the chat see that computer with these models on it."""
+    from dspark_local.commands.list_fit import fit_object  # torch, which the other tests of the chat do without
+    from dspark_local.plan import source
+    from tests.local.plan.machines import PROFILES
+
+    monkeypatch.setattr(source, "find_source", _found_once(source.find_source))
+    monkeypatch.setattr("dspark_local.store.installed.installed", lambda: [])
+
+    def given(computer: str, disk_free: int = 10**12, **installed: str) -> AllFacts:
+        document = _counted(fit_object, PROFILES, computer, disk_free)
+        for model in document["models"]:
+            if state := installed.get(model["name"].replace("-", "_")):
+                whole = model["download"]["bytes"]
+                here = whole if state != "incomplete" else whole // 4 + 1
+                sizes = {"present_bytes": here, "expected_bytes": whole, "bytes": here}
+                model["installed"] = {"state": state, "path": "/nowhere", **sizes}
+        found = AllFacts.model_validate(document)
+
+        async def read(unloading: int | None = None) -> AllFacts:
+            return found
+
+        monkeypatch.setattr("dspark_tui.models_desk.read_facts", read)
+        return found
+
+    return given
+
+
+_documents: dict[tuple[str, int], str] = {}
+_sources: dict[tuple[str, bool], Any] = {}
+
+
+def _found_once(find_source: Callable[..., Any]) -> Callable[..., Any]:
+    """Counting a large model's tensors takes half a second, and what comes out does not depend on the computer."""
+
+    def find(text: str, *, dtype: str, on_card: bool, resolver: Any) -> Any:
+        if (text, on_card) not in _sources:
+            _sources[text, on_card] = find_source(text, dtype=dtype, on_card=on_card, resolver=resolver)
+        return _sources[text, on_card]
+
+    return find
+
+
+def _counted(fit_object: Callable[..., Any], computers: Any, computer: str, disk_free: int) -> Any:
+    """What the command says of a computer without models."""
+    if (computer, disk_free) not in _documents:
+        machine = replace(computers[computer], disk_free_bytes=disk_free)
+        _documents[computer, disk_free] = json.dumps(fit_object(machine, "/nowhere"))
+    return json.loads(_documents[computer, disk_free])

@@ -145,6 +145,10 @@ class ModelsScreen(Screen[str | None]):
         return sorted(self._desk.models, key=rank)
 
     @on(OptionList.OptionHighlighted)
+    def _moved(self) -> None:
+        self._asked = ("", "")  # who moves on has not agreed
+        self._describe()
+
     def _describe(self) -> None:
         if (model := self.chosen) is not None and self._desk.facts is not None:
             state = self._desk.downloads.states.get(model.name)

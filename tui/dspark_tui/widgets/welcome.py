@@ -36,22 +36,7 @@ _DEMO_SHORT = (
     "The demo, a very small model of the real architecture, answers now: on speculative decoding, sums, short Python "
     "functions, little stories, and no more."
 )
-_KEYS = ("f2", "f3", "f4")
-
-_ABOUT = (
-    "A chat with a language model that runs on this computer. A small draft proposes several tokens, the model checks "
-    "them in one pass, and the text is exactly the model's own."
-)
-_DEMO = (
-    "This is the bundled demo: a very small model of the real architecture. It knows a tiny world: this program and "
-    "speculative decoding, sums with steps, short Python functions, little stories. Other questions get nonsense. "
-    "F5 shows real ones."
-)
-_DEMO_SHORT = (
-    "The bundled demo, a very small model of the real architecture, answers now: ask it about speculative decoding, "
-    "sums, short Python functions, little stories. It knows nothing else."
-)
-_KEYS = "Enter send   Ctrl+J new line   Esc stop   Ctrl+T thinking   Ctrl+N new chat   F1 all keys"
+_KEYS = "Enter send   Ctrl+J new line   Esc stop   F5 models   F1 all keys"
 
 
 class Question(Static, can_focus=True):
