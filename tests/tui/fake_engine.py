@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from dspark_local.backend import Cancelled, LoadProgress, ModelInfo
-from dspark_local.errors import CheckpointError, ContextLengthError, UsageError
+from dspark_local.errors import CheckpointError, ContextLengthError, OutOfMemoryError, UsageError
 from dspark_local.events import (
     Event,
     Finished,
@@ -111,6 +111,8 @@ class FakeBackend:
             if cancelled():
                 reason = "cancelled"
                 break
+            if "memory runs out" in request.messages[-1].content and emitted > 20:
+                raise OutOfMemoryError("Memory ran out: tried to allocate 2.00 GiB.", hint="Use a smaller --context.")
             if "breakdown" in request.messages[-1].content and emitted > 20:
                 print("CUDA error: an illegal memory access was encountered", file=sys.stderr, flush=True)
                 time.sleep(0.5)  # what was said before leaves the process; the test wants a death in mid-answer
@@ -209,13 +211,28 @@ def main() -> None:
     parser.add_argument("--load-seconds", type=float, default=0.0)
     parser.add_argument("--pass-seconds", type=float, default=0.0)
     parser.add_argument("--fail", action="store_true")
+    parser.add_argument("--context", type=int, default=DEMO.context_length)
+    parser.add_argument("--fits", type=int, help="refuse to load with a longer context")
     parser.add_argument("--exit-with-stdin", action="store_true")
     given, _ = parser.parse_known_args()
     print("native noise that must not reach the screen", file=sys.stderr, flush=True)
     options = ServeOptions(
         port=given.port, api_key=os.environ.get("DSPARK_API_KEY"), exit_with_stdin=given.exit_with_stdin
     )
-    run_server(slow_loader(given.load_seconds, given.pass_seconds, fails=given.fail), options)
+    load = slow_loader(given.load_seconds, given.pass_seconds, fails=given.fail)
+
+    def load_if_it_fits(progress: Callable[[LoadProgress], None]) -> FakeBackend:
+        if given.fits is not None and given.context > given.fits:
+            raise OutOfMemoryError(
+                f"Not enough memory: a context of {given.context} needs 40.0 GiB, 24.0 GiB is free.",
+                hint=f"Run with --context {given.fits}.",
+                fitting_context=given.fits,
+            )
+        backend = load(progress)
+        backend.info = replace(backend.info, context_length=given.context)
+        return backend
+
+    run_server(load_if_it_fits, options)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dspark_tui.engine_panel_part import EnginePanelPart
 from dspark_tui.models_part import ModelsPart
 from dspark_tui.presets_part import PresetsPart
 from dspark_tui.queue_part import QueuePart
+from dspark_tui.recovery_part import RecoveryPart
 from dspark_tui.store import ConversationStore
 from dspark_tui.title_part import TitlePart
 from dspark_tui.widgets.welcome import Welcome
@@ -28,7 +29,9 @@ _TICK_SECONDS = 0.2
 _QUIT_SECONDS = 2.0
 
 
-class ChatScreen(CommandsPart, QueuePart, ContinuePart, PresetsPart, ModelsPart, TitlePart, EnginePanelPart):
+class ChatScreen(
+    RecoveryPart, CommandsPart, QueuePart, ContinuePart, PresetsPart, ModelsPart, TitlePart, EnginePanelPart
+):
     """One conversation at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]

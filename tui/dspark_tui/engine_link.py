@@ -40,6 +40,11 @@ class EngineLink(Protocol):
         """What is known of the engine's end; None while it lives, or when this link cannot know."""
         ...
 
+    @property
+    def ended_for_memory(self) -> bool:
+        """Whether it is known that the engine ended because memory ran out."""
+        ...
+
     async def disconnect(self) -> None:
         """Close connections; the engine stays as it is."""
         ...
@@ -72,6 +77,11 @@ class RemoteEngine:
     def death_notice(self) -> str | None:
         """Never known from here."""
         return None
+
+    @property
+    def ended_for_memory(self) -> bool:
+        """Never known from here."""
+        return False
 
     async def disconnect(self) -> None:
         """Close connections."""
@@ -157,6 +167,11 @@ class LocalEngine:
     def death_notice(self) -> str | None:
         """How our own process ended."""
         return self._process.death_notice() if self._process is not None else None
+
+    @property
+    def ended_for_memory(self) -> bool:
+        """By its last words, or the counters of the system's out-of-memory killer."""
+        return self._process is not None and self._process.ended_for_memory
 
     async def disconnect(self) -> None:
         """Close connections."""

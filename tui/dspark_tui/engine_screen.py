@@ -8,18 +8,18 @@ from abc import abstractmethod
 from textual import work
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Static
 
 from dspark_local.backend import LoadProgress, ModelInfo
-from dspark_local.errors import DsparkError
+from dspark_local.errors import DsparkError, OutOfMemoryError
 from dspark_tui.engine_link import EngineLink, LocalEngine
 from dspark_tui.launcher import EngineOptions
+from dspark_tui.recovery import Offer
 from dspark_tui.status import loading_label, unsaved_text
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.composer import Composer
 from dspark_tui.widgets.message_list import MessageList
 from dspark_tui.widgets.notice import EngineNotice, UnsavedNotice
-from dspark_tui.widgets.phase_line import PhaseLine
+from dspark_tui.widgets.phase_line import OneLine, PhaseLine
 
 _LIVENESS_SECONDS = 1.0
 
@@ -42,7 +42,7 @@ class EngineScreen(Screen[None]):
         self._composer = Composer()
         self._side = Vertical(id="side")
         """At the right of a wide screen; shows while something is mounted in it."""
-        self._status = Static(id="status", markup=False)
+        self._status = OneLine("status")
 
     @property
     @abstractmethod
@@ -50,8 +50,16 @@ class EngineScreen(Screen[None]):
         """Whether an answer is under way."""
 
     @abstractmethod
+    def ways_out(self, failure: DsparkError | None) -> tuple[Offer, ...]:
+        """What to offer besides starting the same engine again; failure says why it is not there, if that is known."""
+
+    @abstractmethod
     async def engine_ready(self, info: ModelInfo) -> None:
         """The engine can be asked from now on."""
+
+    @abstractmethod
+    def engine_came(self, info: ModelInfo) -> None:
+        """Called after engine_ready, when the list and the box are as they should be."""
 
     @abstractmethod
     def draw(self) -> None:
@@ -81,11 +89,12 @@ class EngineScreen(Screen[None]):
             info = await self._link.connect(self._note_loading)
         except DsparkError as error:
             self._loading = ""
-            await self.show_engine_notice(str(error))
+            await self.show_engine_notice(str(error), error)
             return
         self._loading = ""
         self.info = info
         await self.engine_ready(info)
+        self.engine_came(info)
         self.draw()
 
     async def switch_engine(self, options: EngineOptions) -> None:
@@ -118,11 +127,17 @@ class EngineScreen(Screen[None]):
         else:
             self.hint("Everything said is on disk now.")
 
-    async def show_engine_notice(self, text: str) -> None:
-        """Say in the list that there is no engine, with the key that brings it back."""
+    async def show_engine_notice(self, text: str, failure: DsparkError | None = None) -> None:
+        """Say in the list that there is no engine, with the keys that bring one back."""
         self.info = None
+        if failure is None and self._link.ended_for_memory:
+            failure = OutOfMemoryError(text)
+        await self.show_notice(text, failure)
+
+    async def show_notice(self, text: str, failure: DsparkError | None) -> None:
+        """Say in the list what is wrong with the engine, and offer what can be done."""
         await self.query(EngineNotice).remove()
-        notice = EngineNotice(text)
+        notice = EngineNotice(text, self.ways_out(failure))
         await self._messages.mount(notice)
         self._messages.anchor()
         if not self._composer.text:  # keys of somebody who is writing belong to the box
@@ -134,6 +149,10 @@ class EngineScreen(Screen[None]):
         await self.query(EngineNotice).remove()
         self._composer.focus()
         self.connect()
+
+    async def on_engine_notice_chosen(self, message: EngineNotice.Chosen) -> None:
+        """Start the engine another way."""
+        await self.switch_engine(message.offer.options)
 
     async def what_happened(self, failure: DsparkError) -> str:
         """A process that dies closes its connections a moment before its end can be seen."""

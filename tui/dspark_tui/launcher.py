@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dspark_local.errors import EngineUnavailableError
 from dspark_local.paths import log_dir
+from dspark_tui.recovery_causes import how_it_ended, oom_kills
 
 START_SECONDS = 60.0
 STOP_SECONDS = 6.0
@@ -53,6 +54,7 @@ class EngineProcess:
         if not keep_warm:
             self._command.append("--exit-with-stdin")
         self._process: subprocess.Popen[str] | None = None
+        self._kills_before = oom_kills()
         self.api_key = secrets.token_urlsafe(32)
         self.log_path = Path()
         """Where it writes; known from the start on."""
@@ -104,9 +106,17 @@ class EngineProcess:
         code = self._process.poll() if self._process is not None else None
         if code is None:
             return None
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how, _ = how_it_ended(code, self.last_words(), oom_kills() - self._kills_before)
         words = "\n".join(f"  {line}" for line in self.last_words())
         return f"The engine {how}." + (f" Its last words:\n{words}" if words else "") + f"\nLog: {self.log_path}"
+
+    @property
+    def ended_for_memory(self) -> bool:
+        """Whether it has ended, and memory was the reason as far as can be told."""
+        code = self._process.poll() if self._process is not None else None
+        if code is None:
+            return False
+        return how_it_ended(code, self.last_words(), oom_kills() - self._kills_before)[1]
 
     def last_words(self, count: int = 4) -> list[str]:
         """The last lines of its log, each cut to 200 characters."""

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import time
 
+from textual.visual import VisualType
 from textual.widgets import Static
 
 _HINT_SECONDS = 2.5
 
 
-class PhaseLine(Static):
+class OneLine(Static):
+    """A line that is written many times a second; no new layout for it, and nothing when it stays the same."""
+
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(id=widget_id, markup=False)
+        self._line: VisualType = ""
+
+    def update(self, content: VisualType = "", *, layout: bool = False) -> None:
+        """Show `content`, unless it stands there already."""
+        if content != self._line:
+            self._line = content
+            super().update(content, layout=layout)
+
+
+class PhaseLine(OneLine):
     """hint() says something for a moment; show() is called a few times a second."""
 
     def __init__(self) -> None:
-        super().__init__(id="phase", markup=False)
+        super().__init__("phase")
         self.last_hint = ""
         self._hint_until = 0.0
 
