@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from dspark_local.backend import ModelInfo
-from dspark_local.errors import UsageError
+from dspark_local.errors import ContextLengthError, UsageError
 from dspark_local.request import (
     ChatMessage,
     OutputFormat,
@@ -83,11 +83,20 @@ def naming_fields(**renamed: str) -> Iterator[None]:
     """A UsageError of the engine gets the field it is about in `param`, where clients look.
 
     The engine's messages begin with the field; renamed says what that is called on this route, where it differs, and
-    under `schema` which field holds a schema that cannot be enforced.
+    under `schema` which field holds a schema that cannot be enforced. A prompt that is too long is about `messages`.
     """
     try:
         yield
     except RequestFaultError:
+        raise
+    except ContextLengthError as error:
+        # Clients look into the words, litellm and agents for OpenAI's, langchain for Anthropic's: then they shorten
+        # the conversation instead of giving up.
+        error.message = (
+            f"This model's maximum context length is {error.context_length} tokens, and the prompt is too long: "
+            f"{error.prompt_tokens} tokens."
+        )
+        error.param = renamed.get("messages", "messages")  # type: ignore[attr-defined]  # as faults.error_body reads it
         raise
     except UsageError as error:
         field = error.message.split()[0]

@@ -27,7 +27,7 @@ async def _completions(request: Request) -> Response:
     prompt = prompt_of(wire)
     ids = await worker.ask(lambda backend: backend.tokenize(prompt)) if isinstance(prompt, str) else prompt
     include_usage = wire.stream_options is not None and wire.stream_options.include_usage
-    with naming_fields(top_logprobs="logprobs", schema="response_format"):
+    with naming_fields(top_logprobs="logprobs", schema="response_format", messages="prompt"):
         asked = to_token_request(wire, ids, info)
         writer = CompletionWriter(info, asked, include_usage=include_usage)
         if wire.stream:

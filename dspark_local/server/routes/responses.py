@@ -17,7 +17,8 @@ from dspark_local.server.schemas.responses_request import WireResponseRequest
 async def _responses(request: Request) -> Response:
     info = request.app.state.worker.ready_info()
     wire = await parse_body(request, WireResponseRequest)
-    with naming_fields(max_tokens="max_output_tokens", schema="text.format" if wire.text is not None else "tools"):
+    schema = "text.format" if wire.text is not None else "tools"
+    with naming_fields(max_tokens="max_output_tokens", schema=schema, messages="input"):
         asked = to_chat_request(wire, info)
         writer = ResponseWriter(info, wire, asked)
         if wire.stream:
