@@ -1,4 +1,4 @@
-"""`dspark-local bench`: measure what speculation is worth here, and what experts that lie on the disk cost."""
+"""`dspark-local bench`: what speculation and shared passes are worth here, and what experts on the disk cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 import time
 from dataclasses import asdict
+from itertools import cycle, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from dspark_local.native import NativeBackend
 
 MAX_ROW_COST = 1000.0
+MAX_STREAMS = 64
+STREAMS_SPECULATION = ("off", "auto")
 PROMPTS, EXPERTS = 4, 24
 """What --count is when it is left out."""
 
@@ -32,6 +35,10 @@ PROMPTS, EXPERTS = 4, 24
 def bench(
     spec: Annotated[bool, typer.Option("--spec", help="Compare ways of speculation with plain decoding.")] = False,
     experts: Annotated[bool, typer.Option("--experts", help="Time reading single experts from the disk.")] = False,
+    streams: Annotated[
+        int | None,
+        typer.Option("--streams", min=2, max=MAX_STREAMS, help="Compare so many answers at once with one at a time."),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help=MODEL_HELP)] = None,
     draft: Annotated[str | None, typer.Option("--draft", help=DRAFT_HELP)] = None,
     prompts: Annotated[
@@ -63,22 +70,31 @@ def bench(
     context: Annotated[int | None, typer.Option("--context", min=1, help="Context length in tokens.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object instead of tables.")] = False,
 ) -> None:
-    """Measure speculation (--spec) or reads of single experts (--experts) on this machine.
+    """Measure speculation (--spec), several answers at once (--streams) or reads of experts (--experts) here.
 
     --spec compares plain decoding, fixed numbers of drafts, a threshold and the scheduler, with the bound of them all.
     Speeds are ratios to plain decoding within one run, in which all ways take turns prompt by prompt. --experts reads
-    random experts that are not in memory, with and without asking the system ahead, and as many raw bytes.
+    random experts that are not in memory, with and without asking the system ahead, and as many raw bytes. --streams
+    gives the tokens a second of all answers together as a ratio to one alone, plainly and with the scheduler.
     """
-    if spec == experts:
+    named = [spec, experts, streams is not None].count(True)
+    if named != 1:
         raise UsageError(
-            "Nothing to measure was named." if not spec else "--spec and --experts are two measurements.",
-            hint="--spec measures speculation, --experts reads of single experts from the disk.",
+            "Nothing to measure was named." if named == 0 else "These are two measurements or more.",
+            hint="--spec measures speculation, --streams several answers at once, --experts reads from the disk.",
         )
     if experts:
         _expert_reads(model, against, count or EXPERTS, as_json=as_json)
         return
     if against is not None:
-        raise UsageError("--against is for --experts alone.", hint="Leave it out with --spec.")
+        raise UsageError("--against is for --experts alone.", hint="Leave it out.")
+    if streams is not None:
+        texts = prompts_of(count or streams, is_demo=model is None, file=prompts)
+        backend = load_located(
+            locate_or_say_demo(model, draft), dtype=dtype, device=device, context=context, max_sequences=streams
+        )
+        _streams(backend, texts, streams, runs=runs, max_tokens=max_tokens, as_json=as_json)
+        return
     SpeculationSettings.parse(f"threshold:{threshold}")  # refuses what is no probability before anything loads
     SamplingSettings(temperature=temperature)
     texts = prompts_of(count or PROMPTS, is_demo=model is None, file=prompts)
@@ -135,6 +151,36 @@ def _expert_reads(model: str | None, against: str | None, count: int, *, as_json
     if against is not None:
         parts.append(expert_table.against_lines(*reads.sources))
     write_stdout("\n\n".join([*parts, *expert_table.notes(reads), expert_table.LEGEND]) + "\n")
+    say_dim(f"measured in {time.monotonic() - started:.0f} s")
+
+
+def _streams(
+    backend: NativeBackend, texts: dict[str, list[str]], streams: int, *, runs: int, max_tokens: int, as_json: bool
+) -> None:
+    """Domains in turn, and prompts again where there are fewer than streams. Raises DsparkError."""
+    from dspark_local.bench.streams import measure_streams, streams_table
+
+    in_turn = [text for of_one_place in zip_longest(*texts.values()) for text in of_one_place if text is not None]
+    asked = list(islice(cycle(in_turn), streams))
+    progress, started, measured = ProgressLine(), time.monotonic(), []
+    for speculation in STREAMS_SPECULATION if backend.drafter is not None else STREAMS_SPECULATION[:1]:
+
+        def show(done: int, of: int, speculation: str = speculation) -> None:
+            progress.show(f"{speculation}: {_counted(done, 'run')} of {of}")
+
+        measured.append(
+            measure_streams(
+                backend, asked, speculation, runs=runs, max_tokens=max_tokens, clock=time.perf_counter, on_run=show
+            )
+        )
+    progress.clear()
+    if as_json:
+        about = _about(backend, settings={"runs": runs, "max_tokens": max_tokens}, row_cost=None, prompts=texts)
+        show_json({**about, "streams": [figures.as_dict() for figures in measured]})
+        return
+    info = backend.info
+    head = f"{info.id} on {info.device}, {streams} answers at once\nnumerics: {info.numerics}\n\n"
+    write_stdout(head + streams_table(measured) + "\n")
     say_dim(f"measured in {time.monotonic() - started:.0f} s")
 
 
