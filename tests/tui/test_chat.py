@@ -301,5 +301,5 @@ async def test_a_long_list_streams_whole_and_in_order(open_chat: Any) -> None:
         await chat.answered()
         assert chat.screen.conversation.last_answer == text
         markdown = chat.screen.query_one(StreamingMarkdown)
-        await chat.until(lambda: chat.screen.query_one("StreamingMarkdown Markdown").source == text)
+        await chat.until(lambda: markdown.source == text)
         await chat.until(lambda: not markdown.query_one(".held").display)

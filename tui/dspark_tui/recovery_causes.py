@@ -11,8 +11,6 @@ _COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
 _MEMORY_WORDS = re.compile(
     r"out of memory|OutOfMemoryError|bad_alloc|cannot allocate memory|MemoryError", re.IGNORECASE
 )
-    r"out of memory|OutOfMemoryError|bad_alloc|cannot allocate memory|MemoryError", re.IGNORECASE
-)
 
 
 def oom_kills(counters: tuple[Path, ...] = _COUNTERS) -> int:

@@ -12,9 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widget import MountError
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from dspark_tui.conversation import Turn
+from dspark_tui.widgets.chat_markdown import ChatMarkdown
 from dspark_tui.widgets.messages import AssistantMessage, UserMessage, footer_text
 from dspark_tui.widgets.thinking import ThinkingBlock
 
@@ -66,7 +67,7 @@ class TurnView(Vertical):
         self.live = AssistantMessage(turn) if turn.state == "answering" else None
         self.marker = VersionMarker(turn, version, versions) if versions > 1 else None
         self._thinking = ThinkingBlock() if self.live is None and turn.reasoning else None
-        self._markdown = Markdown(open_links=False) if self.live is None and turn.answer else None
+        self._markdown = ChatMarkdown() if self.live is None and turn.answer else None
 
     def compose(self) -> ComposeResult:
         """Prompt, reasoning, answer, figures, marker: what there is of them."""
@@ -93,6 +94,4 @@ class TurnView(Vertical):
         if self._markdown is not None:
             with contextlib.suppress(MountError):  # the list may be taken down meanwhile
                 await self._markdown.update(self.turn.answer)
-                # In the style sheet this would be a rule for every widget, looked at whenever one is added.
-                for block in self._markdown.children[-1:]:
-                    block.styles.margin = 0
+                self._markdown.close_up()
