@@ -80,7 +80,7 @@ def _of_repository(model: InstalledModel, machine: Machine) -> dict[str, Any]:
         "name": model.name,
         "title": model.repo,
         "is_bundled": False,
-        "runs": False,
+        "runs": model.state.kind == "incomplete",  # nobody can tell yet, so nobody says no
         "licence": "",
         "note": "",
         "download": {"bytes": model.state.expected_bytes or model.nbytes, "is_whole": True},

@@ -96,6 +96,9 @@ class ModelsPart(AskingScreen):
             await self.switch_to(chosen)
 
     def _suggested(self) -> str:
+        for state in self.desk.downloads.states.values():
+            if state.stage != "done":
+                return state.name
         facts = self.desk.facts
         best = facts.recommended if facts is not None and facts.has_no_model else None
         return best.name if best is not None else ""

@@ -59,7 +59,7 @@ def about(model: ModelFacts, facts: AllFacts) -> str:
         lines.append(f"The disk has {format_bytes(facts.machine.disk_free)} free, {format_bytes(short)} too few.")
     if not model.runs:
         lines.append("It can be fetched and kept; the engine of this version does not run it.")
-    elif not model.is_bundled:
+    elif plan is not None and not model.is_bundled:
         lines.append(facts.engine_note)
     return "\n".join(lines)
 
