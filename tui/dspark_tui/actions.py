@@ -79,9 +79,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("edit_next", "edit(1)", "Conversations", keys="alt+down"),
     Action("version_before", "version(-1)", "Conversations", "The version before", "alt+left,f7", needs="turns"),
     Action("version_after", "version(1)", "Conversations", "The version after", "alt+right,f8", needs="turns"),
-    Action(
-        "rename", "begin_command('rename')", "Conversations", "Rename this conversation", "", "rename", "TITLE"
-    ),
+    Action("rename", "begin_command('rename')", "Conversations", "Rename this conversation", "", "rename", "TITLE"),
     Action("export", "export", "Conversations", "Export this conversation to .md or .json", "", "export", "[PATH]"),
     Action(
         "import", "begin_command('import')", "Conversations", "Import conversations from a file", "", "import", "PATH"

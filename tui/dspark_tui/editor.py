@@ -49,15 +49,21 @@ async def edit_file(app: App[Any], path: Path) -> None:
     try:
         # Nothing may be drawn over the editor, yet the loop must run: what the engine sends would time out unread.
         with app.suspend(), app.batch_update():
-            code = await asyncio.to_thread(_run, command)
+            ended = await asyncio.to_thread(_run, command)
     except SuspendNotSupported as error:
         raise DsparkError("This terminal cannot be lent to an editor.") from error
     finally:
         signal.signal(signal.SIGINT, before)
-    if code:
-        raise DsparkError(f"{command[0]} ended with code {code}, so nothing was taken over.")
+    if isinstance(ended, OSError):
+        raise DsparkError(f"The editor {command[0]} cannot be started: {ended.strerror}.", hint="Set $EDITOR.")
+    if ended:
+        raise DsparkError(f"{command[0]} ended with code {ended}, so nothing was taken over.")
 
 
-def _run(command: list[str]) -> int:
-    # Descriptor 2 leads into the log while the chat runs; the editor gets the terminal.
-    return subprocess.run(command, stderr=sys.__stderr__, check=False).returncode
+def _run(command: list[str]) -> int | OSError:
+    """The exit code. An error is returned: raised within App.suspend() it would leave the terminal suspended."""
+    try:
+        # Descriptor 2 leads into the log while the chat runs; the editor gets the terminal.
+        return subprocess.run(command, stderr=sys.__stderr__, check=False).returncode
+    except OSError as error:
+        return error

@@ -39,7 +39,7 @@ _FIGURES = (
     "one. “spec on, 2 of 5, +18 %”: of 5 drafts about 2 are checked in a pass, which gains 18 % of speed; “paused” "
     "means that drafts do not pay just now. The text is the same either way."
 )
-_LEAST_WIDE = 130
+_WIDE = 140
 
 
 class HelpScreen(ModalScreen[None]):
@@ -47,7 +47,6 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("f1,escape,enter,q", "dismiss_help", "Close")]
     DEFAULT_CSS = """
-    HelpScreen > VerticalScroll.-wide { width: 160; }
     HelpScreen > VerticalScroll > Horizontal { height: auto; layout: vertical; }
     HelpScreen > VerticalScroll.-wide > Horizontal { layout: horizontal; }
     HelpScreen > VerticalScroll > Horizontal > Vertical { height: auto; width: 1fr; }
@@ -82,7 +81,9 @@ class HelpScreen(ModalScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """One column or two."""
-        self.query_one(VerticalScroll).set_class(event.size.width >= _LEAST_WIDE, "-wide")
+        page, is_wide = self.query_one(VerticalScroll), event.size.width >= _WIDE
+        page.set_class(is_wide, "-wide")
+        page.styles.width = _WIDE if is_wide else 80
 
     def action_dismiss_help(self) -> None:
         """Close."""

@@ -84,26 +84,30 @@ def load_settings() -> ChatFile:
 
 def _validated(entries: dict[str, Any], text: str, path: Path) -> ChatFile:
     """Leave out what is wrong, one entry of a table at a time."""
-    problems: list[str] = []
+    problems: list[tuple[int, str]] = []
+
+    def leave_out(loc: _Place, reason: str) -> None:
+        line = _line_of(loc, text)
+        end = "" if reason.endswith("?") else "."
+        problems.append((line, f"{path}, line {line}: {'.'.join(map(str, loc))}: {reason}{end}"))
+        table = entries[str(loc[0])] if len(_droppable(loc)) > 1 else entries
+        table.pop(_droppable(loc)[-1], None)
+
     if "problems" in entries:  # ours, not the file's
-        problems.append(_problem(("problems",), "there is no such setting", text, path))
-        del entries["problems"]
+        leave_out(("problems",), "there is no such setting")
     while True:
         try:
             settings = ChatFile.model_validate(entries)
             break
         except ValidationError as error:
-            for place in {_droppable(found["loc"]) for found in error.errors()}:
-                first = next(found for found in error.errors() if _droppable(found["loc"]) == place)
-                problems.append(_problem(first["loc"], _reason(first["loc"], first["type"], first["msg"]), text, path))
-                _drop(entries, place)
+            firsts = {_droppable(found["loc"]): found for found in reversed(error.errors())}
+            for found in firsts.values():
+                leave_out(found["loc"], _reason(found["loc"], found["type"], found["msg"]))
     if settings.default_preset and settings.default_preset not in settings.presets:
         near = _nearest(settings.default_preset, settings.presets)
-        problems.append(
-            _problem(("default_preset",), f"no preset {settings.default_preset!r} is there{near}", text, path)
-        )
+        leave_out(("default_preset",), f"no preset {settings.default_preset!r} is there{near}")
         settings = settings.model_copy(update={"default_preset": ""})
-    return settings.model_copy(update={"problems": tuple(problems)})
+    return settings.model_copy(update={"problems": tuple(told for _, told in sorted(problems))})
 
 
 _Place = tuple[str | int, ...]
@@ -112,11 +116,6 @@ _Place = tuple[str | int, ...]
 def _droppable(loc: _Place) -> _Place:
     """A wrong preset or key is left out alone, any other entry whole."""
     return loc[:2] if loc[0] in ("presets", "keys") else loc[:1]
-
-
-def _drop(entries: dict[str, Any], place: _Place) -> None:
-    table = entries if len(place) == 1 else entries[str(place[0])]
-    del table[str(place[-1])]
 
 
 def _reason(loc: _Place, kind: str, words: str) -> str:
@@ -131,11 +130,6 @@ def _reason(loc: _Place, kind: str, words: str) -> str:
 def _nearest(name: str, known: Any) -> str:
     near = get_close_matches(name, set(known) - {"problems"}, 1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _problem(loc: _Place, reason: str, text: str, path: Path) -> str:
-    name = ".".join(map(str, loc))
-    return f"{path}, line {_line_of(loc, text)}: {name}: {reason.rstrip('.?')}{'?' if reason.endswith('?') else '.'}"
 
 
 def _line_of(loc: _Place, text: str) -> int:

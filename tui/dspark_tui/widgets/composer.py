@@ -18,6 +18,10 @@ PLACEHOLDER = "Ask something. Enter sends, Ctrl+J adds a line, / lists commands.
 class Composer(TextArea):
     """Grows from one line to six."""
 
+    DEFAULT_CSS = """
+    Composer { min-width: 12; } /* a box of no columns cannot draw its placeholder, and raises */
+    """
+
     @dataclass
     class Submitted(Message):
         """The person pressed Enter; the text stays in the box until it is taken."""
