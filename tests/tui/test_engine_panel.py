@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from rich.color import Color
+from rich.style import Style
 from textual.content import Content
 from textual.widgets import Static
 
@@ -156,3 +158,46 @@ async def test_sources_can_be_told_apart_without_colours(open_chat: OpenChat) ->
                         looks[name] = (bool(segment.style.bold), bool(segment.style.underline))
         assert len(looks) == 3
         assert len(set(looks.values())) == 3
+
+
+async def test_the_end_of_a_long_answer_is_followed(open_chat: OpenChat) -> None:
+    async with open_chat(size=(120, 30)) as chat:
+        await opened(chat)
+        await chat.send("endless")
+        await chat.until(lambda: panel_of(chat).query_one("#panel-answer").max_scroll_y > 5)
+        await chat.pilot.press("escape")
+        await chat.answered()
+        await chat.until(lambda: panel_of(chat).query_one("#panel-answer").is_vertical_scroll_end)
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
+async def test_every_source_can_be_read_in_dark_and_light(open_chat: OpenChat, theme: str) -> None:
+    async with open_chat(size=(120, 60)) as chat:
+        chat.app.theme = theme
+        await opened(chat)
+        await chat.send("hello")
+        await chat.answered()
+        await chat.until(lambda: shown(chat, "tokens") == ANSWER)
+        await chat.pilot.pause(0.1)
+        ratios = {}
+        for strip in chat.app.screen._compositor.render_strips(chat.app.size):
+            for segment in strip:
+                if segment.text in ("drafted", "copied", "own") and segment.style is not None:
+                    ratios[segment.text] = contrast(segment.style)
+        assert len(ratios) == 3
+        # Most of the text is drafted; copies are underlined besides, and the light theme's green is what it is.
+        assert min(ratios["drafted"], ratios["own"]) >= 4.5, ratios
+        assert ratios["copied"] >= 3, ratios
+
+
+def contrast(style: Style) -> float:
+    """The contrast ratio of WCAG 2.1."""
+
+    def luminance(colour: Color | None) -> float:
+        assert colour is not None
+        parts = [channel / 255 for channel in colour.get_truecolor()]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted((luminance(style.color), luminance(style.bgcolor)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)

@@ -120,8 +120,8 @@ def test_places_of_a_long_copy_share_a_line() -> None:
     figures = PanelFigures()
     figures.take(RoundSummary(24, 24, 12, 30, source="lookup", copied=24))
     lines = speculation_lines(figures, 44).plain.splitlines()
-    assert lines[8].startswith(" 8+")
-    assert lines[8].endswith("29% 5/17")
+    assert lines[7].startswith(" 7+")
+    assert lines[7].endswith("33% 6/18")
 
 
 def test_the_session_adds_up_answers_whole_and_stopped() -> None:

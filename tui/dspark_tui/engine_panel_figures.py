@@ -20,6 +20,7 @@ class AnswerFigures:
     verify_seconds: float = 0.0
     decode_seconds: float = 0.0
     has_text: bool = False
+    is_over: bool = False
 
     def take(self, event: ClientEvent) -> None:
         """Take in the next event."""
@@ -40,6 +41,7 @@ class AnswerFigures:
                 pass
 
     def _close(self, stats: GenerationStats) -> None:
+        self.is_over = True
         self.passes = stats.passes or self.passes
         # The prefill decides the first token, whose time is none of decoding.
         self.tokens = max(stats.completion_tokens - 1, 0) or self.tokens

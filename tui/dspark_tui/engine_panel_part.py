@@ -59,7 +59,7 @@ class EnginePanelPart(AskingScreen):
             self._place_side(min(max(columns * 2 // 5, _LEAST), _WIDEST), "100%", is_over=False)
 
     def _place_side(self, width: int | str, height: int | str, *, is_over: bool) -> None:
-        self.query_one("#body").styles.layers = ("default", "over")
+        self.query_one("#body").set_styles("layers: default over;")
         styles = self._side.styles
         styles.layer, styles.width, styles.height = "over" if is_over else "default", width, height
 

@@ -15,12 +15,12 @@ from dspark_local.speculation_label import speculation_label
 from dspark_tui.engine_panel_figures import AnswerFigures, PanelFigures
 from dspark_tui.token_sources import Source, TokenSources
 
-STYLES: dict[Source, str] = {"draft": "$text-success", "lookup": "underline $text-warning", "own": "bold"}
+STYLES: dict[Source, str] = {"draft": "$text-primary", "lookup": "underline $text-success", "own": "bold"}
 _NAMES: dict[Source, str] = {"draft": "drafted", "lookup": "copied", "own": "own"}
 _HEADING = "bold $text-primary"
 _MUTED = "$text-muted"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_MOST_PLACES = 7
+_MOST_PLACES = 6
 
 
 def answer_text(sources: TokenSources, characters: int) -> Content:

@@ -30,9 +30,10 @@ class EnginePanel(Vertical):
     EnginePanel #panel-answer { height: 1fr; scrollbar-size-vertical: 1; }
     EnginePanel #panel-figures { height: auto; max-height: 70%; scrollbar-size-vertical: 1; }
     EnginePanel Static { height: auto; }
-    EnginePanel #panel-legend { margin: 0 0 1 0; }
+    EnginePanel #panel-legend, EnginePanel #panel-figures Static { margin: 0 0 1 0; }
     EnginePanel.-wide { layout: horizontal; border-left: none; border-bottom: tall $panel; }
     EnginePanel.-wide #panel-text { width: 1fr; height: 100%; margin: 0 2 0 0; }
+    EnginePanel.-wide #panel-figures Static { margin: 0; }
     EnginePanel.-wide #panel-figures { width: 44; height: 100%; max-height: 100%; }
     """
 
@@ -51,9 +52,8 @@ class EnginePanel(Vertical):
         """Text above or left, figures below or right."""
         with Vertical(id="panel-text"):
             yield Static(id="panel-legend")
-            with VerticalScroll(id="panel-answer", can_focus=False) as answer:
+            with VerticalScroll(id="panel-answer", can_focus=False):
                 yield Static(id="panel-tokens")
-            answer.anchor()
         with VerticalScroll(id="panel-figures", can_focus=False):
             yield Static(id="panel-speculation")
             yield Static(id="panel-memory")
@@ -83,11 +83,15 @@ class EnginePanel(Vertical):
         self._drawn = state
         self.drawings += 1
         figures, sources = self._figures, self._sources
+        answer = self.query_one("#panel-answer")
+        follows = answer.is_vertical_scroll_end
         for name, content in (
-            ("legend", legend(sources, is_answered=figures.answer.has_text)),
+            ("legend", legend(sources, is_answered=bool(figures.answer.passes) or figures.answer.is_over)),
             ("tokens", answer_text(sources, _TAIL)),
             ("speculation", speculation_lines(figures, width)),
             ("memory", memory_lines(self._facts, width, is_ours=self._is_ours)),
             ("session", session_lines(figures, self._facts)),
         ):
             self.query_one(f"#panel-{name}", Static).update(content)
+        if follows:  # nobody has scrolled up to read
+            self.call_after_refresh(answer.scroll_end, animate=False)
