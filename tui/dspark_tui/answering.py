@@ -64,7 +64,7 @@ class Answering:
         self._saved_at = 0.0
         self._began_at = 0.0
         self._before = Figures.of(view.turn)
-        self.state_before, self.interruption_before = state_before or view.turn.state, view.turn.interruption
+        self.state_before = state_before or view.turn.state
         self.has_arrived = False
         """Whether anything of the text has come in this run."""
 
@@ -85,8 +85,11 @@ class Answering:
             raise
         except DsparkError as error:
             self.turn.state = "interrupted"
-            self.turn.interruption = what_interrupted(error)
             failure = error
+            if self.has_arrived or self.turn.is_empty:
+                self.turn.interruption = what_interrupted(error)
+            else:  # going on failed: the answer is as it was
+                self.turn.state = self.state_before
         finally:
             self._meter.end()
             self._note_figures()
@@ -112,6 +115,7 @@ class Answering:
                     self.view.markdown.write(text)
             case Finished(reason):
                 turn.state = "length" if reason == "length" else "complete"
+                turn.interruption = ""
             case _:
                 pass
 

@@ -17,9 +17,10 @@ from dspark_tui.conversation import Conversation, Turn, TurnState
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.engine_screen import EngineScreen
 from dspark_tui.meter import LiveMeter
-from dspark_tui.presets import effort_of, preset_of, sampling_of
+from dspark_tui.presets import preset_of, sampling_of
 from dspark_tui.status import phase_label, status_line
 from dspark_tui.store import ConversationStore
+from dspark_tui.widgets.messages import AssistantMessage
 from dspark_tui.widgets.notice import EngineNotice, ErrorNotice
 
 _IDLE_KEYS = "Ctrl+O conversations · Ctrl+R answer again · Alt+Up edit · F1 all keys"
@@ -42,6 +43,7 @@ class AskingScreen(EngineScreen):
         self.thinking = settings.thinking
         self._answering: Answering | None = None
         self._worker: Worker[None] | None = None
+        self._is_beginning = False
         self._kept = 0
 
     @property
@@ -58,11 +60,11 @@ class AskingScreen(EngineScreen):
     @property
     def is_answering(self) -> bool:
         """Whether an answer is under way."""
-        return self._answering is not None
+        return self._answering is not None or self._is_beginning
 
     def may_ask(self) -> bool:
         """Whether a prompt can be sent now; if not, a hint says why."""
-        if self._answering is not None:
+        if self.is_answering:
             self.hint("Still answering: Esc stops it, then send this.")
         elif self._loading:
             self.hint("The model is still loading; your text stays in the box.")
@@ -76,7 +78,7 @@ class AskingScreen(EngineScreen):
     @property
     def can_ask(self) -> bool:
         """Whether the engine is there and has nothing else to do for this chat."""
-        return self._answering is None and not self._loading and self.info is not None
+        return not self.is_answering and not self._loading and self.info is not None
 
     async def answer_turn(self, turn: Turn, state_before: TurnState | None = None) -> None:
         """Send the path to this newest turn, and stream its answer.
@@ -84,16 +86,28 @@ class AskingScreen(EngineScreen):
         state_before is the state of an answer that goes on, None for a new one.
         """
         assert self.info is not None
-        self._phase.forget()
-        await self.query("Welcome, ErrorNotice").remove()
-        self.conversation.model = self.info.id
-        self.conversation.settings["thinking"] = self.thinking
+        self._is_beginning = True
+        try:
+            self._phase.forget()
+            await self.query("Welcome, ErrorNotice").remove()
+            self.conversation.model = self.info.id
+            self.conversation.settings["thinking"] = self.thinking
+            view = await self._live_view(turn, is_begun=state_before is not None)
+            self._answering = Answering(self.conversation, view, self.meter, self._store, self.observers, state_before)
+            self._worker = self._answer(self._answering, self._request(self.info))
+        finally:
+            self._is_beginning = False
+
+    async def _live_view(self, turn: Turn, *, is_begun: bool) -> AssistantMessage:
+        if is_begun:  # its view is that of an answer at rest, and has to go first
+            self.conversation.turns.pop()
+            await self._messages.show(self.conversation)
+            self.conversation.turns.append(turn)
         await self._messages.show(self.conversation)
         view = self._messages.view_of(turn)
         assert view is not None
         assert view.live is not None, "the newest turn is mounted, and waits for its answer"
-        self._answering = Answering(self.conversation, view.live, self.meter, self._store, self.observers, state_before)
-        self._worker = self._answer(self._answering, self._request(self.info))
+        return view.live
 
     def _request(self, info: ModelInfo) -> ChatRequest:
         preset = preset_of(self.conversation.settings)
@@ -104,7 +118,7 @@ class AskingScreen(EngineScreen):
             self.conversation.messages(),
             sampling_of(preset, info, self._settings.temperature),
             thinking="thinking" if thinks else "chat",
-            reasoning_effort=effort_of(preset) if thinks else None,
+            reasoning_effort=preset.reasoning_effort if thinks else None,
             conversation_id=self.conversation.id,
         )
 
@@ -121,11 +135,11 @@ class AskingScreen(EngineScreen):
         over = event.state in (WorkerState.SUCCESS, WorkerState.CANCELLED, WorkerState.ERROR)
         if event.worker is self._worker and over and self._answering is not None:
             view, self._answering, self._worker = self._answering.view, None, None
+            by_itself = event.state is WorkerState.SUCCESS and view.turn.state in ("complete", "length")
+            for tell in self.ended:  # before anything else can happen
+                tell(view.turn, by_itself)
             if view.is_attached:  # a turn that was withdrawn has no view any more
                 await view.finish()
-            by_itself = event.state is WorkerState.SUCCESS and view.turn.state in ("complete", "length")
-            for tell in self.ended:
-                tell(view.turn, by_itself)
             self.draw()
 
     async def _show_failure(self, answering: Answering, failure: DsparkError) -> None:
@@ -136,9 +150,6 @@ class AskingScreen(EngineScreen):
             await self._messages.show(self.conversation)
             if all(other.prompt_id != turn.prompt_id for other in self.conversation.tree):
                 self.give_back(turn)
-        elif not answering.has_arrived:  # going on failed: the answer is as it was
-            turn.state, turn.interruption = answering.state_before, answering.interruption_before
-            answering.save()
         if isinstance(failure, EngineUnavailableError) or failure.code == EngineUnavailableError.code:
             await self.show_engine_notice(await self.what_happened(failure))
         else:

@@ -58,8 +58,8 @@ class AttachmentsPart(ConversationsPart):
             turn = self.conversation.edit(edited, prompt, files)
         else:
             turn = self.conversation.begin(prompt, files)
-        await self._show_chips()
         await self.answer_turn(turn)
+        await self._show_chips()
 
     def files_to_send(self) -> tuple[Attachment, ...] | None:
         """The attached files and those that the prompt mentions; None after saying why they cannot go."""

@@ -13,17 +13,14 @@ class ContinuePart(AskingScreen):
     async def action_continue_answer(self) -> None:
         """Go on with the last answer."""
         turns = self.conversation.turns
-        if self.is_answering or not self.can_ask:
-            self.may_ask()
+        if not self.may_ask():
             return
         if not turns or not turns[-1].is_cut_off:
             self.hint(
                 "Nothing was cut off: the last answer ended by itself." if turns else "Nothing to go on with yet."
             )
             return
-        turn = turns.pop()
-        await self._messages.show(self.conversation)  # its view is that of an answer at rest; it gets a live one
-        turns.append(turn)
+        turn = turns[-1]
         before, turn.state = turn.state, "answering"
         is_foreign = self.info is not None and self.info.device == "remote"
         await self.answer_turn(turn, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -68,13 +68,6 @@ def sampling_of(preset: Preset, info: ModelInfo, temperature: float | None = Non
     )
     given = {name: value for name in SAMPLING if (value := getattr(preset, name)) is not None}
     return replace(own, **given)
-
-
-def effort_of(preset: Preset) -> Literal["high", "max"] | None:
-    """The model knows two levels; what asks for less than the upper one gets the lower, as the server does it."""
-    if preset.reasoning_effort is None:
-        return None
-    return "max" if preset.reasoning_effort == "max" else "high"
 
 
 def in_force(settings: Mapping[str, Any]) -> str:

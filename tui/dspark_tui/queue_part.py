@@ -110,9 +110,9 @@ class QueuePart(AttachmentsPart):
         if not self.queue or self.is_paused or not self.can_ask or self._editing.turn is not None:
             return
         prompt = self.queue.pop(0)
-        await self._show_queue()
         await self.answer_turn(self.conversation.begin(prompt.text, prompt.files))
         self._keep()
+        await self._show_queue()
 
     async def pause(self) -> None:
         """Send nothing until the person says so."""
