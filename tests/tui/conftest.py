@@ -34,6 +34,8 @@ FAKE_ENGINE = (sys.executable, str(Path(__file__).parent / "fake_engine.py"), "s
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test touches the real state folder."""
     monkeypatch.setenv("DSPARK_HOME", str(tmp_path / "home"))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "TMUX", "STY"):  # nor the clipboard of whoever runs the tests
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
 
 

@@ -63,7 +63,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("complete_path", "complete_path", "Writing", keys="tab"),
     Action("clear_queue", "clear_queue", "Writing", "Remove every queued prompt", "", "unqueue"),
     Action("thinking", "toggle_thinking", "Answering", "Thinking on or off for the next answers", "ctrl+t", "think"),
-    Action("copy_answer", "copy_answer", "Answering", "Copy the last answer", "ctrl+y", "copy"),
+    Action("copy_answer", "copy_answer", "Answering", "Copy the last answer", "ctrl+y", "copy", "[file OR PATH]"),
+    Action("blocks", "blocks", "Showing", "Choose a message, code block or table to copy", "ctrl+k", "blocks"),
+    Action("copy_code", "copy_code", "Showing", "Copy the last code block", "", "code"),
     Action("editor", "editor", "Writing", "Write the prompt in your editor", "ctrl+e", "editor"),
     Action("new", "new_conversation", "Conversations", "New conversation", "ctrl+n", "new", needs="quiet"),
     Action(

@@ -15,6 +15,7 @@ from dspark_tui.actions import bindings
 from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.commands_part import CommandsPart
 from dspark_tui.continue_part import ContinuePart
+from dspark_tui.copy_part import CopyPart
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.engine_panel_part import EnginePanelPart
 from dspark_tui.models_part import ModelsPart
@@ -30,7 +31,7 @@ _QUIT_SECONDS = 2.0
 
 
 class ChatScreen(
-    RecoveryPart, CommandsPart, QueuePart, ContinuePart, PresetsPart, ModelsPart, TitlePart, EnginePanelPart
+    RecoveryPart, CopyPart, CommandsPart, QueuePart, ContinuePart, PresetsPart, ModelsPart, TitlePart, EnginePanelPart
 ):
     """One conversation at a time."""
 
@@ -96,8 +97,7 @@ class ChatScreen(
         """Copy a selection, else stop the answer, else quit when pressed twice."""
         selected = self._composer.selected_text or self.get_selected_text()
         if selected:
-            self.app.copy_to_clipboard(selected)
-            self.hint("Copied.")
+            self.copy(selected)
         elif self._worker is not None:
             self._worker.cancel()
         elif time.monotonic() < self._quit_until:
@@ -110,14 +110,6 @@ class ChatScreen(
         """For the next answers, not for one under way."""
         self.thinking = not self.thinking
         self.hint(f"Thinking is {'on' if self.thinking else 'off'} from the next answer on.")
-
-    def action_copy_answer(self) -> None:
-        """Copy the newest answer, as the Markdown it was written in."""
-        if answer := self.conversation.last_answer:
-            self.app.copy_to_clipboard(answer)
-            self.hint("The last answer is in the clipboard.")
-        else:
-            self.hint("There is no answer to copy yet.")
 
     def action_scroll_messages(self, direction: int) -> None:
         """A page up or down, whatever has the focus."""

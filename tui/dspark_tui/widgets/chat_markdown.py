@@ -63,7 +63,7 @@ def _highlighted(code: str, language: str, ansi: bool, dark: bool) -> Content:
 class ChatMarkdown(Markdown):
     """Markdown whose fences are ChatFences."""
 
-    BLOCKS = Markdown.BLOCKS | {"fence": ChatFence, "code_block": ChatFence}  # noqa: RUF012  # as its base declares it
+    BLOCKS = Markdown.BLOCKS | {"fence": ChatFence, "code_block": ChatFence}  # as its base declares it
 
     def __init__(self) -> None:
         super().__init__(open_links=False)

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widget import MountError
+from textual.widget import MountError, Widget
 from textual.widgets import Static
 
 from dspark_tui.conversation import Turn
@@ -68,6 +68,11 @@ class TurnView(Vertical):
         self.marker = VersionMarker(turn, version, versions) if versions > 1 else None
         self._thinking = ThinkingBlock() if self.live is None and turn.reasoning else None
         self._markdown = ChatMarkdown() if self.live is None and turn.answer else None
+
+    @property
+    def answer(self) -> Widget | None:
+        """What shows the answer of a turn that is complete."""
+        return self._markdown
 
     def compose(self) -> ComposeResult:
         """Prompt, reasoning, answer, figures, marker: what there is of them."""
