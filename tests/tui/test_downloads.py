@@ -225,15 +225,18 @@ async def test_a_download_shows_above_the_box_while_the_chat_answers(
 
 
 async def test_leaving_in_the_middle_says_the_command_that_continues(
-    open_chat: Any, hub: StandInHub, no_facts: None, capsys: pytest.CaptureFixture[str]
+    open_chat: Any, hub: StandInHub, no_facts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    at_exit: list[tuple[Any, str]] = []
+    monkeypatch.setattr("atexit.register", lambda *call: at_exit.append(call))
     hub.bytes_per_second = 0.5e6
     async with open_chat(LocalEngine(EngineOptions(), command=FAKE_ENGINE)) as chat:
         chat.screen.slash_pull("owner/one")
         await chat.until(lambda: "of 3.0 MB" in chat.text())
         app, desk = chat.app, chat.screen.desk
         await chat.pilot.press("ctrl+q")
-    assert "\n  dspark-local pull owner/one\n" in capsys.readouterr().err
+    ((_, text),) = at_exit
+    assert text.endswith("\n  dspark-local pull owner/one")
     assert desk.downloads.states["owner/one"].stage == "paused"
     assert app.return_code in (0, None)
 

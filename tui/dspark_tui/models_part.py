@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 from pathlib import Path
 
 from textual import work
@@ -46,7 +48,7 @@ class ModelsPart(AskingScreen):
         if unfinished:
             commands = "\n".join(f"  dspark-local pull {name}" for name in unfinished)
             text = f"Downloads are kept as they are. They continue in the chat with F5, or with:\n{commands}"
-            self.app.exit(return_code=self.app.return_code or 0, message=text)
+            atexit.register(_say, text)  # the screen is still up, and stderr goes to the log until it is down
 
     # ---- the first minute
 
@@ -225,3 +227,7 @@ class ModelsPart(AskingScreen):
             line = DownloadLine(at_work)
             self._above_box.mount(line)
             line.show(len(active) - 1, width)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ class DownloadLine(Static):
     DEFAULT_CSS = """
     DownloadLine { height: auto; max-height: 3; padding: 0 2; color: $text-muted; }
     DownloadLine.-done { color: $text-success; }
-    DownloadLine.-failed { color: $text-error; }
+    DownloadLine.-failed { color: $text-error; max-height: 5; }
     """
 
     class Opened(Message):
@@ -42,7 +42,7 @@ def download_line(state: DownloadState, waiting: int, width: int) -> str:
     if state.stage == "done":
         return f"{state.name} is here and checked. F5, Enter: use it."
     if state.stage == "failed":
-        return f"{state.name}: {state.line()} F5, p: try again."
+        return f"{state.name} failed; F5, p tries again. {state.line()}"
     if state.stage == "paused":
         return f"{state.name}: {state.line()}. F5, p: continue."
     text = state.line() + (f" (+{waiting} waiting)" if waiting else "")
