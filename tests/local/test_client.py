@@ -269,6 +269,15 @@ async def test_a_foreign_server_works_without_our_extension_or_figures() -> None
     assert b"dspark" not in sent[0]
 
 
+@pytest.mark.parametrize(("told", "stop_string"), [('"END"', "END"), ("1", None), ("null", None)])
+async def test_the_stop_string_is_told_apart_from_an_end_token(told: str, stop_string: str | None) -> None:
+    text = f'data: {{"choices":[{{"delta":{{}},"finish_reason":"stop","stop_reason":{told}}}]}}\n\ndata: [DONE]\n\n'
+    client = streaming(lambda request: httpx.Response(200, text=text))
+    last = await anext(client.chat(asks("x")))
+    assert isinstance(last, Finished)
+    assert (last.reason, last.stop_string) == ("stop", stop_string)
+
+
 async def test_a_round_that_tells_no_state_of_speculation_leaves_it_unknown() -> None:
     round_ = '{"drafted":5,"verified":4,"accepted":3,"context_used":9}'
     text = f'data: {{"choices":[],"dspark":{{"round":{round_}}}}}\n\ndata: [DONE]\n\n'
