@@ -45,6 +45,7 @@ class EnginePanel(Vertical):
         self._is_ours = is_ours
         self._facts: EngineFacts | None = None
         self._drawn: object = None
+        self._followed_to = 0
         self.drawings = 0
         """How often it was drawn."""
 
@@ -76,6 +77,7 @@ class EnginePanel(Vertical):
 
     def draw(self) -> None:
         """Bring everything up to date, if anything has changed."""
+        self._follow()  # what was drawn last may have been laid out only now
         width = self.query_one("#panel-figures").scrollable_content_region.width
         state = (self._sources.revision, self._facts, self._figures.answers, width)
         if state == self._drawn or not width:
@@ -83,8 +85,6 @@ class EnginePanel(Vertical):
         self._drawn = state
         self.drawings += 1
         figures, sources = self._figures, self._sources
-        answer = self.query_one("#panel-answer")
-        follows = answer.is_vertical_scroll_end
         for name, content in (
             ("legend", legend(sources, is_answered=bool(figures.answer.passes) or figures.answer.is_over)),
             ("tokens", answer_text(sources, _TAIL)),
@@ -93,5 +93,12 @@ class EnginePanel(Vertical):
             ("session", session_lines(figures, self._facts)),
         ):
             self.query_one(f"#panel-{name}", Static).update(content)
-        if follows:  # nobody has scrolled up to read
-            self.call_after_refresh(answer.scroll_end, animate=False)
+        self.call_after_refresh(self._follow)
+
+    def _follow(self) -> None:
+        """Keep the end of the answer in view, unless somebody has scrolled up to read."""
+        answer = self.query_one("#panel-answer")
+        self._followed_to = min(self._followed_to, answer.max_scroll_y)  # a new answer is shorter
+        if answer.scroll_y >= self._followed_to:
+            answer.scroll_end(animate=False, immediate=True)
+            self._followed_to = answer.max_scroll_y
