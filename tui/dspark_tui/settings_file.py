@@ -91,7 +91,7 @@ def _validated(entries: dict[str, Any], text: str, path: Path) -> ChatFile:
         end = "" if reason.endswith("?") else "."
         problems.append((line, f"{path}, line {line}: {'.'.join(map(str, loc))}: {reason}{end}"))
         table = entries[str(loc[0])] if len(_droppable(loc)) > 1 else entries
-        table.pop(_droppable(loc)[-1], None)
+        table.pop(str(_droppable(loc)[-1]), None)
 
     if "problems" in entries:  # ours, not the file's
         leave_out(("problems",), "there is no such setting")
