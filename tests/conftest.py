@@ -14,6 +14,10 @@ import pytest
 # Appended, so that an installed wheel wins over the checkout when that is what is under test.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+# One thread each for the workers and the processes that tests start: they would take the cores from each other, tiny
+# matrices gain nothing from threads, and sums are taken in one order on every machine. Read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # huggingface_hub reads its settings once, when it is first imported, so a fixture would come too late. Nobody listens
 # on port 9: a test that forgets to name a stand-in fails at once instead of asking the real hub.
 _HUB_HOME = tempfile.TemporaryDirectory(prefix="dspark-tests-hf-")

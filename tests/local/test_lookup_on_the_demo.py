@@ -7,7 +7,6 @@ states of the demo reading that answer. The file is text of the demo's world, wh
 from __future__ import annotations
 
 import pytest
-import torch
 from tokenizers import Tokenizer
 
 from dspark_local.demo import weights_path
@@ -29,7 +28,6 @@ COSTS = StepCosts({rows: 1.0 + 0.1 * (rows - 1) for rows in range(1, 26)}, {1: 0
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Target, Drafter]:
-    torch.set_num_threads(1)
     target = load_target(weights_path(), dtype="float32", device="cpu")
     drafter = load_drafter(weights_path(), target)
     assert drafter is not None

@@ -4,11 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from dspark_local.demo.train import main
+from dspark_local.demo.train import SMOKE_MINUTES, main
 from dspark_local.engine.calibration import load_calibration
 
 
-def test_all_stages_run_end_to_end_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_stages_run_end_to_end_and_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in SMOKE_MINUTES:  # a second each: what is learnt is tests/models/training's question
+        monkeypatch.setitem(SMOKE_MINUTES, stage, 1 / 60)
     folder = tmp_path / "run"
     main(["all", "--smoke", "--folder", str(folder), "--threads", "1"])
     out = folder / "checkpoint"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
-import torch
 
 from dspark_local.demo import weights_path
 from dspark_local.engine.answering import Answering
@@ -61,14 +60,11 @@ def tokenizer() -> ChatTokenizer:
 
 
 @pytest.fixture(scope="module")
-def chance(tokenizer: ChatTokenizer) -> Iterator[Model]:
+def chance(tokenizer: ChatTokenizer) -> Model:
     """A model that says anything, and a draft that mostly knows what."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     size = tokenizer.vocab_size + 16  # padded, as checkpoints are
     target = FakeTarget(random_table(997, size, 1), context_length=100_000)
-    yield Model(tokenizer, target, FakeDrafter(target, random_table(991, size, 2), block_size=3))
-    torch.set_num_threads(threads)
+    return Model(tokenizer, target, FakeDrafter(target, random_table(991, size, 2), block_size=3))
 
 
 @pytest.fixture(scope="module")

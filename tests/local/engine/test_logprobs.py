@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -49,11 +48,8 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo() -> Iterator[Demo]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Demo()
-    torch.set_num_threads(threads)
+def demo() -> Demo:
+    return Demo()
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
 """The loop with sampling draws from the target's own distribution at every place of a block, whatever is drafted.
 
-Chi-square over 100,000 draws in the plainest case, 8,000 in the others; a slow test has 100,000 at the last place
-alone. The last test is the positive control: a scheduler that knows what was drawn is caught.
+Chi-square over 20,000 draws in the plainest case, 8,000 in the others; slow tests have 100,000, of all places and of
+the last alone. Over 8 tokens, 20,000 draws find probabilities that are wrong by 4.5 % (root mean square) nine times in
+ten, 8,000 by 7 %, 100,000 by 2 %. The last test is the positive control: a scheduler that knows what was drawn is
+caught.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,14 +32,6 @@ Array = NDArray[Any]
 DRAWS = 100_000
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def run(scheduler: Scheduler, settings: SamplingSettings, draws: int) -> tuple[list[int], list[int]]:
     """Tokens decided by rounds, and the place of each in its round."""
     tokens: list[int] = []
@@ -53,7 +47,8 @@ def run(scheduler: Scheduler, settings: SamplingSettings, draws: int) -> tuple[l
 PLAIN = SamplingSettings(temperature=1.0, seed=1)
 FEW = 8_000
 CASES = [
-    (Static(3), PLAIN, DRAWS),
+    (Static(3), PLAIN, 20_000),
+    pytest.param(Static(3), PLAIN, DRAWS, marks=pytest.mark.slow),
     (Threshold(0.4), SamplingSettings(temperature=1.2, top_k=6, min_p=0.2, seed=4), FEW),
     (Off(), PLAIN, FEW),
     (Static(1), PLAIN, FEW),
@@ -109,6 +104,7 @@ def test_a_seed_repeats_the_answer() -> None:
 STEPS_PER_SECOND = (1.0, 0.5, 0.45)
 FIRST_CONFIDENCE = 0.8
 SECOND_CONFIDENCE = (0.9, 0.0)  # after A, after B
+COINS = 5_000  # tokens; the paper's bias of 0.15 is then 15 standard errors, and one of 0.04 is found in half the runs
 
 
 class CoinDrafter(FakeDrafter):
@@ -159,7 +155,7 @@ def first_tokens_of_rounds(make: type[Anticipating] | type[StopsAtTheFirstLoss] 
         scheduler: Scheduler = Static(2)
     else:
         scheduler = Anticipating(drafter) if make is Anticipating else StopsAtTheFirstLoss()
-    settings = SamplingSettings(max_tokens=20_000, seed=9)
+    settings = SamplingSettings(max_tokens=COINS, seed=9)
     events = generate(Session(target, drafter), Task((0,), settings, scheduler))
     return np.array([event.token_ids[0] for event in events if isinstance(event, Step) and event.round])
 
@@ -176,4 +172,4 @@ def test_the_papers_scheduler_and_a_fixed_length_are_accepted_on_its_counterexam
 def test_a_scheduler_that_anticipates_is_rejected_with_the_papers_bias() -> None:
     tokens = first_tokens_of_rounds(Anticipating)
     assert coin_p_value(tokens) < 1e-12
-    assert (tokens == 0).mean() == pytest.approx(0.85, abs=0.01)
+    assert (tokens == 0).mean() == pytest.approx(0.85, abs=0.025)

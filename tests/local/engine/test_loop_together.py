@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-import torch
 
 from dspark_local.engine.decoding import Decoding
 from dspark_local.engine.generate import generate_together
@@ -165,11 +164,8 @@ def test_sampled_answers_in_shared_passes_follow_the_targets_distribution(settin
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", SAMPLED)
 def test_a_hundred_thousand_draws_of_shared_passes_follow_the_target(settings: SamplingSettings) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     for ids, places, _ in run_together(markov_pair(sequences=3), sampled_tasks(settings, 100_000)):
         assert_faithful(ids, places, settings)
-    torch.set_num_threads(threads)
 
 
 class AnticipatesTogether:

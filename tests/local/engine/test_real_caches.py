@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-import torch
 
 from dspark_local.engine.generate import generate
 from dspark_local.engine.scheduling import Scheduler, Static, Threshold
@@ -24,7 +23,6 @@ TOKENS = 12
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Drafter]:
     folder = random_checkpoint(FLASH, 5, draft="dspark").write(tmp_path_factory.mktemp("tiny"))
-    torch.set_num_threads(1)
     target = load_target(folder, dtype="float32", device="cpu", context_length=512)
     drafter = load_drafter(folder, target)
     assert drafter is not None
