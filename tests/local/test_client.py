@@ -107,7 +107,8 @@ async def test_a_chat_yields_prefill_text_rounds_and_figures(connect: Connect) -
     assert "".join(event.text for event in texts if event.channel == "content") == ANSWER
     rounds = [event for event in events if isinstance(event, RoundSummary)]
     used = rounds[0].context_used
-    assert rounds[0] == RoundSummary(5, 4, 3, used, "draft", 0.001, 0.004, SpeculationState("on", 1.6, 5))
+    said = ("The", " question", " is", " about")
+    assert rounds[0] == RoundSummary(5, 4, 3, used, "draft", 0.001, 0.004, SpeculationState("on", 1.6, 5), said)
     assert (rounds[3].source, rounds[3].speculation) == ("lookup", FARES)
     last = events[-1]
     assert isinstance(last, Finished)
