@@ -117,7 +117,9 @@ def _checked(text: str | None, *, is_draft: bool) -> str | None:
         return None
     folder = Path(text).expanduser()
     if not folder.exists() and not text.startswith((".", "~", os.sep)):
-        _demand_present(text, is_draft=is_draft)
+        from dspark_local.commands.loading import demand_present
+
+        demand_present(*((None, text) if is_draft else (text, None)))
         return text
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -127,14 +129,6 @@ def _checked(text: str | None, *, is_draft: bool) -> str | None:
             f"{folder} holds no model: it has no config.json.", hint="Give the directory of the checkpoint itself."
         )
     return str(folder.resolve())
-
-
-def _demand_present(name: str, *, is_draft: bool) -> None:
-    from dspark_local.commands.store_errors import readable_store
-    from dspark_local.store.resolve import find_draft, find_model
-
-    with readable_store():
-        (find_draft if is_draft else find_model)(name, verify=False)
 
 
 def _link(
