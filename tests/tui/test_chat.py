@@ -42,8 +42,8 @@ async def test_what_the_person_writes_is_never_read_as_markup(open_chat: Any) ->
 
 
 async def test_the_status_line_tells_model_speed_accepted_length_context_and_speculation(open_chat: Any) -> None:
-    async with open_chat(size=(140, 30)) as chat:
-        await chat.until(lambda: "dspark-demo (demo model) │ context 0/2,048 (0%) │ spec on │" in chat.text())
+    async with open_chat(size=(170, 30)) as chat:
+        await chat.until(lambda: "dspark-demo (demo model) │ context 0/2,048 │ spec on │" in chat.text())
         await chat.send("hello")
         await chat.answered()
         turn = chat.screen.conversation.turns[0]
@@ -56,7 +56,7 @@ async def test_the_status_line_tells_model_speed_accepted_length_context_and_spe
 
 
 async def test_the_state_of_speculation_is_live_and_begins_anew_with_a_conversation(open_chat: Any) -> None:
-    async with open_chat(size=(140, 30)) as chat:
+    async with open_chat(size=(170, 30)) as chat:
         await chat.send("endless")
         await chat.until(lambda: "│ spec on, 2 of 5, +18 % │" in chat.text())
         assert chat.busy

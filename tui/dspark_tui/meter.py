@@ -18,7 +18,8 @@ class LiveMeter:
     """Figures shown while an answer streams and after it; `clock` gives seconds.
 
     tokens and passes count since the first token. A server that reports no passes leaves them at 0 until it ends.
-    speculation is None until a server tells; like the context figure it stays from answer to answer.
+    first_token_seconds counts from the sending of the request. speculation is None until a server tells; like the
+    context figure it stays from answer to answer.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -31,15 +32,18 @@ class LiveMeter:
     tokens_per_second: float = 0.0
     accepted_length: float = 0.0
     thinking_seconds: float | None = None
+    first_token_seconds: float | None = None
     speculation: SpeculationState | None = None
     _first_token_at: float | None = field(default=None, repr=False)
+    _begun_at: float = field(default=0.0, repr=False)
 
     def begin(self) -> None:
         """A request has been sent; the context figure of the turn before stays until a new one comes."""
         self.passes = self.tokens = 0
         self.prefill = (0, 0)
         self.tokens_per_second = self.accepted_length = 0.0
-        self.thinking_seconds = self._first_token_at = None
+        self.thinking_seconds = self.first_token_seconds = self._first_token_at = None
+        self._begun_at = self.clock()
         self._enter("waiting")
 
     def take(self, event: ClientEvent) -> None:
@@ -78,6 +82,7 @@ class LiveMeter:
     def _note_text(self, phase: Phase) -> None:
         if self._first_token_at is None:
             self._first_token_at = self.clock()
+            self.first_token_seconds = self._first_token_at - self._begun_at
         if self.phase != phase:
             if self.phase == "thinking":
                 self.thinking_seconds = self.phase_seconds

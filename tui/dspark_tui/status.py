@@ -11,6 +11,7 @@ from dspark_local.speculation_label import speculation_label
 from dspark_tui.meter import LiveMeter
 
 SEPARATOR = " │ "
+_BAR_CELLS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,18 @@ class Segment:
     short: str = ""
 
 
-def status_line(info: ModelInfo | None, meter: LiveMeter, *, thinking: bool, width: int, unsaved: bool = False) -> str:
-    """One line of at most `width` columns: model, speed, accepted length, context, speculation, thinking.
+def status_line(
+    info: ModelInfo | None,
+    meter: LiveMeter,
+    *,
+    thinking: bool,
+    width: int,
+    unsaved: bool = False,
+    memory: str = "",
+) -> str:
+    """One line of at most `width` columns: model, speeds, accepted length, context, speculation, memory, thinking.
 
-    unsaved puts in front that something said is not on disk.
+    unsaved puts in front that something said is not on disk. memory says what the engine takes, where that is known.
     """
     warning = [Segment("NOT SAVED", 10)] if unsaved else []
     if info is None:
@@ -35,13 +44,16 @@ def status_line(info: ModelInfo | None, meter: LiveMeter, *, thinking: bool, wid
         segments.append(Segment(f"{meter.tokens_per_second:.1f} tok/s", 8))
     if meter.accepted_length:
         segments.append(Segment(f"{meter.accepted_length:.2f} tok/pass", 7))
+    if (first := meter.first_token_seconds) is not None:
+        segments.append(Segment(f"first token {first:.1f} s", 3, f"first {first:.1f} s"))
     used, length = meter.context_used, info.context_length
-    share = f" ({used / length:.0%})" if length else ""
-    segments.append(Segment(f"context {context_label(used, length)}", 9, f"ctx {used:,}{share}"))
+    segments.append(Segment(f"context {context_label(used, length)}{_bar(used, length)}", 9, _brief(used, length)))
     if info.device != "remote":
         # Before the first answer nothing is measured: all that is known is whether there is a draft.
         state = meter.speculation or SpeculationState("on" if info.draft_block_size else "off")
         segments.append(Segment(f"spec {speculation_label(state)}", 5, f"spec {speculation_label(state, brief=True)}"))
+    if memory:
+        segments.append(Segment(memory, 3))
     segments.append(Segment("thinking on", 4, "think") if thinking else Segment("thinking off", 2, "think off"))
     segments.append(Segment("F1 help", 1))
     return fit(segments, width)
@@ -69,10 +81,24 @@ def model_label(info: ModelInfo) -> str:
 
 
 def context_label(used: int, length: int) -> str:
-    """Like `412/2,048 (20%)`; without a known length only what is used."""
-    if length <= 0:
-        return f"{used:,}"
-    return f"{used:,}/{length:,} ({used / length:.0%})"
+    """Like `412/2,048 (20%)`; without a known length only what is used, and no share that rounds to nothing."""
+    return f"{used:,}/{length:,}{_share(used, length)}" if length > 0 else f"{used:,}"
+
+
+def _brief(used: int, length: int) -> str:
+    return f"ctx {used:,}{_share(used, length)}"
+
+
+def _share(used: int, length: int) -> str:
+    return f" ({used / length:.0%})" if length > 0 and used / length >= 0.005 else ""
+
+
+def _bar(used: int, length: int) -> str:
+    """Like ` ▰▰▱▱▱`; a cell is full as soon as anything in it is used, so that the last one warns in time."""
+    if length <= 0 or used <= 0:
+        return ""
+    full = min(-(-used * _BAR_CELLS // length), _BAR_CELLS)
+    return f" {'▰' * full}{'▱' * (_BAR_CELLS - full)}"
 
 
 def unsaved_text(problem: str, folder: Path) -> str:
