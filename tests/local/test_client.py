@@ -108,7 +108,7 @@ async def test_a_chat_yields_prefill_text_rounds_and_figures(connect: Connect) -
     rounds = [event for event in events if isinstance(event, RoundSummary)]
     used = rounds[0].context_used
     said = ("The", " question", " is", " about")
-    assert rounds[0] == RoundSummary(5, 4, 3, used, "draft", 0.001, 0.004, SpeculationState("on", 1.6, 5), said)
+    assert rounds[0] == RoundSummary(5, 4, 3, used, "draft", 0.001, 0.004, SpeculationState("on", 1.6, 5), texts=said)
     assert (rounds[3].source, rounds[3].speculation) == ("lookup", FARES)
     last = events[-1]
     assert isinstance(last, Finished)
