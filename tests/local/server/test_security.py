@@ -276,7 +276,7 @@ async def test_numbers_out_of_range_are_refused_and_name_their_field(
 @pytest.mark.parametrize(
     "body",
     [
-        {"messages": [{"role": "user", "content": "x"}] * 5000},
+        {"messages": [{"role": "user", "content": "x"}] * 20_000},
         {"messages": []},
         GOOD | {"stop": ["x"] * 1000},
         GOOD | {"stop": [""]},
