@@ -17,7 +17,7 @@ from dspark_local.engine_facts import EngineFacts, MemoryPart
 from dspark_local.events import Finished, TextDelta
 from dspark_local.native import NativeBackend
 from dspark_local.plan.engine_plan import EnginePlan
-from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings
+from dspark_local.request import ChatMessage, ChatRequest, SamplingSettings, SpeculationSettings
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
 from dspark_local.server.metrics_engine import EngineCollector
@@ -26,7 +26,10 @@ from dspark_local.server.operations import install_operations
 from dspark_local.server.worker import EngineWorker
 
 ASKED = ChatRequest(
-    (ChatMessage("user", "Tell me a story."),), SamplingSettings(temperature=0, max_tokens=60), thinking="thinking"
+    (ChatMessage("user", "Tell me a story."),),
+    SamplingSettings(temperature=0, max_tokens=60),
+    SpeculationSettings.parse("static:3"),
+    thinking="thinking",
 )
 
 
@@ -91,7 +94,7 @@ async def test_an_answer_shows_as_running_and_moves_experts(client: EngineClient
     asked, running = asyncio.create_task(answer()), 0
     while not asked.done():
         running = max(running, (await facts_of(client)).running)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
     after = await facts_of(client)
     assert isinstance((await asked)[-1], Finished)
     assert running == 1
