@@ -129,7 +129,8 @@ async def test_texts_of_the_tokens_joined_are_the_answer_and_come_only_when_aske
     assert streamed.endswith(told)
     assert first is not None
     assert first.startswith(streamed.removesuffix(told))
-    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True, "max_tokens": 4}
+    asked = {"dspark": {"speculation": "static:3"}, "messages": [{"role": "user", "content": "hi"}]}
+    body = asked | {"stream": True, "max_tokens": 4}
     async with httpx.AsyncClient(transport=server, base_url="http://127.0.0.1") as plain:
         answer = await plain.post("/v1/chat/completions", json=body, headers={"Authorization": "Bearer secret"})
     assert '"round"' in answer.text
