@@ -142,15 +142,18 @@ def test_the_first_theme_follows_what_the_terminal_tells(
     assert terminal_theme() == theme
 
 
-async def test_the_chat_starts_with_the_theme_of_the_file_and_tells_what_is_wrong_in_it(open_chat: Any) -> None:
+async def test_the_chat_starts_with_the_theme_of_the_file_and_tells_once_what_is_wrong_in_it(open_chat: Any) -> None:
     settings_path().write_text('theme = "nord"\nnotfy = true\n[keys]\nnwe = "f12"\n')
-    async with open_chat(size=(120, 40), file=load_settings()) as chat:
+    async with open_chat(file=load_settings()) as chat:
         assert chat.app.theme == "nord"
-        await chat.until(lambda: "notfy: there is no such setting; did you mean notify?" in chat.text())
-        await chat.until(lambda: "keys.nwe: there is no such action; did you mean new?" in chat.text())
+        await chat.until(lambda: "line 2: notfy: there is no such setting; did you mean notify?" in chat.text())
+        assert "keys.nwe: there is no such action; did you mean new?" in chat.text()
+        await chat.send("echo one")
+        await chat.answered()
+        await chat.until(lambda: "notfy" not in chat.text())
 
 
 async def test_an_unknown_theme_is_told_of_and_the_default_stays(open_chat: Any) -> None:
-    async with open_chat(size=(120, 40), file=ChatFile(theme="nrod")) as chat:
+    async with open_chat(file=ChatFile(theme="nrod")) as chat:
         await chat.until(lambda: "There is no theme nrod. Did you mean nord?" in chat.text())
         assert chat.app.theme == "textual-dark"

@@ -11,6 +11,7 @@ from pathlib import Path
 from textual import on, work
 from textual.widgets import TextArea
 
+from dspark_local.answer_stream import ClientEvent
 from dspark_local.errors import DsparkError
 from dspark_local.paths import write_atomically
 from dspark_tui.actions import ACTIONS, Action
@@ -24,12 +25,12 @@ from dspark_tui.importing import read_conversations
 from dspark_tui.keymap import keymap
 from dspark_tui.prompt_history import earlier_prompts
 from dspark_tui.settings_example import example
-from dspark_tui.settings_file import FILE_NAME, ChatFile, load_settings, save_settings, settings_path
+from dspark_tui.settings_file import ChatFile, load_settings, save_settings, settings_path
+from dspark_tui.settings_notice import SettingsNotice
 from dspark_tui.slash import find, needs_argument, unknown, usage
 from dspark_tui.slash_list import SlashList
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.composer import Composer
-from dspark_tui.widgets.notice import ErrorNotice
 
 _LONG_HINT_SECONDS = 6.0
 
@@ -48,6 +49,11 @@ class CommandsPart(AskingScreen):
         """The list of commands stands right over the box."""
         await self._above_box.mount(self._slash_list)
         await self.follow(self._settings.file)
+        self.observers.append(self._forget_settings_notice)
+
+    def _forget_settings_notice(self, event: ClientEvent | None) -> None:
+        if event is None:  # a new answer: what was wrong has been seen
+            self.query(SettingsNotice).remove()
 
     def offers(self, action: Action) -> bool:
         """Whether it makes sense just now."""
@@ -201,16 +207,15 @@ class CommandsPart(AskingScreen):
         self._settings = replace(self._settings, file=file)
         self.keys = keymap(file.keymap)
         self.app.set_keymap(self.keys.for_textual())
-        problems = [*file.problems, *(f"{FILE_NAME}: {problem}" for problem in self.keys.problems)]
+        problems = [*file.problems, *self.keys.problems]
         if file.theme in self.app.available_themes:
             self.app.theme = file.theme
         elif file.theme:
-            problems.append(f"{FILE_NAME}: {self._no_theme(file.theme)}")
+            problems.append(f"theme: {self._no_theme(file.theme)}")
         self.kept_theme = self.app.theme
         await self.query(SettingsNotice).remove()
         if problems:
-            await self._messages.mount(SettingsNotice("\n".join(problems)))
-            self._messages.anchor()
+            await self._above_box.mount(SettingsNotice(problems))
 
     def how_to_reach(self, action: Action) -> str:
         """Its keys and its command, such as `Ctrl+N · /new`."""
@@ -219,7 +224,3 @@ class CommandsPart(AskingScreen):
     def action_help(self) -> None:
         """All keys and commands."""
         self.app.push_screen(HelpScreen(self.keys))
-
-
-class SettingsNotice(ErrorNotice):
-    """What in chat.toml could not be followed."""
