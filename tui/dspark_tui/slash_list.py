@@ -12,7 +12,7 @@ from dspark_tui.actions import Action
 from dspark_tui.slash import find, matching, needs_argument, usage
 from dspark_tui.widgets.composer import Composer
 
-_USAGE_COLUMNS = 18
+_USAGE_COLUMNS = 24
 
 
 class SlashList(OptionList):
