@@ -18,6 +18,7 @@ from textual.pilot import Pilot
 from dspark_local.errors import DsparkError
 from dspark_local.server.app import create_app
 from dspark_local.server.guard import Access
+from dspark_local.server.routes import llama_cpp
 from dspark_local.server.worker import EngineWorker
 from dspark_tui.app import ChatApp
 from dspark_tui.chat_screen import ChatScreen
@@ -46,6 +47,7 @@ def engine() -> Iterator[tuple[str, FakeBackend]]:
     worker = EngineWorker(lambda progress: backend)
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(worker, Access("secret"))
+    app.router.routes.extend(llama_cpp.ROUTES)  # for the count of a file's tokens
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     worker.start()

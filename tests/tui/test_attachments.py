@@ -111,7 +111,7 @@ async def test_a_file_goes_with_the_prompt_stays_folded_and_is_kept_through_edit
     async with open_chat(size=(100, 40)) as chat:
         await chat.write("/file notes.txt")
         await chat.pilot.press("enter")
-        await chat.until(lambda: "✕ notes.txt · 17 B · 16 tokens · under 1% of the context" in chat.text())
+        await chat.until(lambda: "✕ notes.txt · 17 B · 15 tokens · under 1% of the context" in chat.text())
         await chat.send("echo read it")
         await chat.answered()
         assert not chat.screen.query(AttachmentChip)

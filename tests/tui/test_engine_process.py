@@ -197,15 +197,6 @@ async def test_an_engine_that_dies_while_idle_is_noticed(open_chat: Any) -> None
         await chat.until(lambda: "killed by signal 9" in chat.text())
 
 
-async def test_a_prompt_sent_while_loading_waits_in_the_box(open_chat: Any) -> None:
-    link = LocalEngine(EngineOptions(), command=(*FAKE_ENGINE, "--load-seconds", "1.5"))
-    async with open_chat(link, ready=False) as chat:
-        await chat.until(lambda: "Loading the model" in chat.text())
-        await chat.send("hello")
-        await chat.hinted("still loading")
-        assert chat.screen._composer.text == "hello"
-
-
 def chat_program(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dspark_tui", *arguments]
     return subprocess.run(

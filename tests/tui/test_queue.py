@@ -85,7 +85,10 @@ async def test_an_error_pauses_the_queue(
         assert queued(chat) == ["echo after"]
 
 
-async def test_a_waiting_prompt_is_edited_by_key_and_removed_by_a_click_on_its_cross(open_chat: Any) -> None:
+async def test_a_waiting_prompt_is_edited_by_key_and_removed_by_a_click_on_its_cross(
+    open_chat: Any, engine: tuple[str, FakeBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine[1], "pass_seconds", 0.2)
     async with open_chat(size=(100, 30)) as chat:
         await begin_endless(chat, "one", "two", "three")
         await chat.pilot.press("alt+up")

@@ -97,7 +97,9 @@ class QueuePart(AttachmentsPart):
 
     async def _enqueue(self, prompt: Prompt) -> None:
         self.queue.append(prompt)
-        if self.is_answering:
+        if self.is_paused:
+            self.hint("Queued behind the others, which wait: Enter in the empty box sends them on.", _HINT_SECONDS)
+        elif self.is_answering:
             self.hint("Queued: it is sent when this answer has ended. Esc stops the answer.", _HINT_SECONDS)
         else:
             self.hint("Queued: the model is still loading; it is sent when it can answer.", _HINT_SECONDS)

@@ -59,7 +59,7 @@ class SamplingScreen(Screen[Chosen | None]):
         self._preset = preset
         self._preset_name = name
         self._presets = load_settings().presets
-        self._list = OptionList(compact=True, markup=False)
+        self._list = OptionList(markup=False)
         self._system = TextArea(preset.system_prompt, soft_wrap=True, tab_behavior="focus")
         own = sampling_of(Preset(), info, temperature) if info is not None else None
         self._inputs = {
