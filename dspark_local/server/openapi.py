@@ -30,6 +30,12 @@ _ANTHROPIC_ERROR = {
         },
     },
 }
+# Read event by event, as tools do that check streams.
+_EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+}
 _REASONS = {
     200: "The answer",
     202: "It has begun",
@@ -95,7 +101,7 @@ def _operation(operation: Operation, schemas: dict[str, dict[str, Any]]) -> dict
     if operation.answer is not None:
         answer["content"] = {operation.content: {"schema": schema(operation.answer)}}
         if operation.streams:  # asked for with "stream": true
-            answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+            answer["content"]["text/event-stream"] = {"schema": _EVENT}
     responses = {"200": answer}
     if operation.path.endswith("/load"):
         responses["202"] = {**answer, "description": _REASONS[202]}
