@@ -136,9 +136,7 @@ def test_requests_that_break_the_document_are_refused_as_it_says(schema: Any, me
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_hundred_requests_a_route_meet_no_failure(
-    schema: Any, method: str, path: str, mode: GenerationMode
-) -> None:
+def test_a_hundred_requests_a_route_meet_no_failure(schema: Any, method: str, path: str, mode: GenerationMode) -> None:
     """DSPARK_FUZZ_SEED draws others."""
     if mode == GenerationMode.NEGATIVE and method == "GET":
         mode = GenerationMode.POSITIVE
