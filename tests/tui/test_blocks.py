@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
 
 from dspark_tui import clipboard
 from dspark_tui.blocks import blocks_of, last_code
 from dspark_tui.blocks_cursor import BlockCursor
 from dspark_tui.conversation import Conversation
-from dspark_tui.widgets.chat_markdown import CopyMark
+from dspark_tui.widgets.chat_markdown import ChatMarkdown, CopyMark
 from tests.tui.fake_engine import ANSWER
 
 CODE = "def accepted_length(tokens: int, passes: int) -> float:\n    return tokens / passes"
@@ -161,3 +163,71 @@ async def test_inside_tmux_the_text_is_in_its_buffer(
         chat.screen.copy("some text")
         await chat.hinted("Sent 9 characters")
         assert got.read_text() == "load-buffer -w -\nsome text"
+
+
+MIXED = """1. one with **bold** and a text that is long enough to be wrapped
+2. two
+   - inner that is long enough to be wrapped as well, or so
+
+* with code
+  ```
+  x = 1
+  ```
+
+| key | what it means |
+|:---|---|
+| 世界 | a long text that has to be wrapped in a narrow window, and *ends here* |
+| `k` | [link](https://example.org) |
+"""
+
+
+class Page(App[None]):
+    def compose(self) -> ComposeResult:
+        yield ChatMarkdown()
+
+
+@pytest.mark.parametrize("width", [24, 40, 120])
+async def test_lists_and_tables_are_drawn_whole_within_any_width(width: int) -> None:
+    async with Page().run_test(size=(width, 60)) as pilot:
+        shown = pilot.app.query_one(ChatMarkdown)
+        await shown.update(MIXED)
+        await pilot.pause()
+        strips = pilot.app.screen._compositor.render_strips(pilot.app.size)
+        lines = ["".join(segment.text for segment in strip) for strip in strips]
+        words = re.sub(r"[^\w]+", "", "".join(lines).replace("copy", ""))
+        for word in ("wrapped", "inner", "世界", "link", "here", "key", "x1"):
+            assert word in words
+        assert max(cell_len(line) for line in lines) == width
+        texts = [line for line in lines if "wrapped" in line or "inner" in line]
+        if width == 40:
+            assert any(re.match(r"^ {6}\S", line) for line in lines), "wrapped text stays right of its number"
+        assert texts
+        assert [type(block).__name__ for block in shown.children] == [
+            "ChatOrderedList",
+            "ChatBulletList",
+            "ChatTable",
+        ]
+        assert len(shown.children[0].children) == len(shown.children[2].children) == 0
+
+
+async def test_text_in_lists_and_tables_is_selected_like_any_other() -> None:
+    async with Page().run_test(size=(60, 40)) as pilot:
+        await pilot.app.query_one(ChatMarkdown).update(MIXED)
+        await pilot.pause()
+        pilot.app.screen.text_select_all()
+        await pilot.pause()
+        selected = pilot.app.screen.get_selected_text() or ""
+        for words in ("one with bold", "inner that is long", "世界", "ends here"):
+            assert words in selected
+
+
+async def test_what_streams_is_drawn_as_what_is_opened_again(open_chat: Any) -> None:
+    async with open_chat(size=(100, 60)) as chat:
+        await chat.send(f"echo {MIXED.strip()}")
+        await chat.answered()
+        await chat.until(lambda: "ends here" in chat.text() and "**bold**" not in chat.text().partition("echo")[0])
+        live = [type(block).__name__ for block in chat.screen.query("ChatMarkdown > *")]
+        opened = chat.saved()
+        await chat.screen._enter(opened)
+        await chat.pilot.pause()
+        assert [type(block).__name__ for block in chat.screen.query("ChatMarkdown > *")] == live

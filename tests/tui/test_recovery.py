@@ -122,3 +122,16 @@ async def test_an_engine_killed_in_mid_answer_comes_back_with_a_word_on_the_answ
         assert link.options == EngineOptions()
         await chat.hinted("Ctrl+G goes on")
         assert chat.answer == kept
+
+
+async def test_a_prompt_that_came_back_to_the_box_does_not_take_the_keys_of_the_notice(open_chat: Any) -> None:
+    link = LocalEngine(EngineOptions(), command=(*FAKE_ENGINE, "--pass-seconds", "5"))
+    async with open_chat(link, size=(100, 40)) as chat:
+        await chat.send("hello")
+        assert link._process is not None
+        os.kill(link._process.pid, signal.SIGKILL)
+        await chat.until(lambda: isinstance(chat.app.focused, EngineNotice))
+        assert chat.screen._composer.text == "hello"
+        await chat.pilot.press("r")
+        await chat.until(lambda: chat.screen.info is not None)
+        assert chat.screen._composer.text == "hello"

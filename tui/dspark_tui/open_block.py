@@ -1,8 +1,8 @@
 """How much of a streamed Markdown text to render now, and where a new piece may begin. Knows the text alone.
 
 Rendering an append costs in proportion to the top-level block that is still open; a list of 16,000 characters takes
-seconds. So a paragraph or fence that has grown long waits as plain text until it closes, lists and tables come line by
-line, and a long list is shown in pieces.
+seconds. So a paragraph or fence that has grown long waits as plain text until it closes, lists and tables come by whole
+lines, and a long list is shown in pieces.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class OpenBlockBuffer:
         self._fence = ""
         self._is_by_line = False
         self._open_chars = 0
+        self._table_chars = 0
         self.held = ""
         """Text taken in and not yet released."""
 
@@ -36,7 +37,7 @@ class OpenBlockBuffer:
             position += len(piece)
             self._line += piece
             if piece.endswith("\n"):
-                if self._line_closes_block():
+                if self._line_closes_block() and self._pays(position - closed):
                     closed = position
                     self._open_chars = 0
                 self._line = ""
@@ -52,6 +53,16 @@ class OpenBlockBuffer:
         """Everything held, at the end of the stream."""
         ready, self.held = self.held, ""
         return ready
+
+    def _pays(self, chars: int) -> bool:
+        """A table is read anew at every append, so a long one waits until there is as much again of it."""
+        if not self._line.startswith("|"):
+            self._table_chars = 0
+            return True
+        if self._table_chars > self._limit and chars < self._table_chars:
+            return False
+        self._table_chars += chars
+        return True
 
     def _line_closes_block(self) -> bool:
         line = self._line.strip()

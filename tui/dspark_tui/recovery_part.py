@@ -46,6 +46,9 @@ class RecoveryPart(AskingScreen):
 
     async def _show_failure(self, answering: Answering, failure: DsparkError) -> None:
         await super()._show_failure(answering, failure)
+        if self._composer.text == answering.turn.prompt:  # the prompt that came back: nobody is writing
+            for engine_notice in self.query(EngineNotice):
+                engine_notice.focus()
         if failure.code == OutOfMemoryError.code and self.info is not None and self._link.can_switch:
             for notice in self.query(ErrorNotice):
                 if str(failure) in str(notice.content):

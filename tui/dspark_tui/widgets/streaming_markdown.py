@@ -16,8 +16,8 @@ from dspark_tui.open_block import OpenBlockBuffer, PieceSplitter
 from dspark_tui.widgets.chat_markdown import ChatMarkdown
 
 FLUSHES_PER_SECOND = 20
-# After a flush, twice as long a rest as it took to reach the screen, in which keys are served.
-_REST = 2.0
+# After a flush, three times as long a rest as it took to reach the screen, in which keys are served.
+_REST = 3.0
 _PLAIN_CHARS = 600
 
 
@@ -59,12 +59,12 @@ class StreamingMarkdown(Vertical):
 
     async def finish(self) -> None:
         """Render all that is left. More than once does no harm."""
-        if self._timer is not None:
-            self._timer.stop()
-        if self._is_over:
-            return
         async with self._writing:
+            if self._is_over:
+                return
             self._is_over = True
+            if self._timer is not None:
+                self._timer.stop()  # not sooner: that would end a flush half way, with text that is taken and not shown
             await self._show_more(self._buffer.feed(self._take()) + self._buffer.drain())
             await self._held.show("")
             self._pieces[-1].close_up()
