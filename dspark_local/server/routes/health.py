@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dspark_local.server.faults import json_response
+from dspark_local.server.private_paths import for_clients
 from dspark_local.server.residence import presence_of
 from dspark_local.server.worker import EngineWorker
 from dspark_local.wire import WireError, WireHealth, WireLoading
@@ -21,7 +22,7 @@ async def _health(request: Request) -> Response:
     # Anybody may ask whether the server is up; what it loads, and from where, is for those with the key.
     if request.app.state.access.admits_key(request.headers):
         if worker.failure is not None:
-            failure = worker.failure
+            failure = for_clients(worker.failure)
             health.error = WireError(message=failure.message, code=failure.code, hint=failure.hint)
             health.error.fitting_context = getattr(failure, "fitting_context", None)
         else:
