@@ -71,6 +71,8 @@ async def test_a_key_waits_less_than_50_ms_at_the_end_of_8000_characters(kind: s
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_key_is_on_the_screen_within_50_ms_while_100_tokens_a_second_stream(kind: str) -> None:
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        pytest.skip("other programs are busy on this machine: their turns would be measured")
     found = measure(kind)
     assert len(found.seconds) > 100
-    assert found.percentile(0.95) < 0.05 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert found.percentile(0.95) < 0.05
