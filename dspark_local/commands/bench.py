@@ -15,7 +15,8 @@ import typer
 from dspark_local.bench.progress import ProgressLine
 from dspark_local.bench.prompts import prompts_of
 from dspark_local.commands.console import show_json
-from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_located, locate, locate_or_say_demo, say_dim
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, load_located, locate_or_say_demo, say_dim
+from dspark_local.commands.locating import locate
 from dspark_local.commands.stdout import write_stdout
 from dspark_local.commands.store_errors import readable_store
 from dspark_local.errors import UsageError

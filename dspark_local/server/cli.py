@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP, demand_present, locate
+from dspark_local.commands.loading import DRAFT_HELP, MODEL_HELP
+from dspark_local.commands.locating import demand_present, locate
 from dspark_local.errors import UsageError
 
 if TYPE_CHECKING:

@@ -117,7 +117,7 @@ def _checked(text: str | None, *, is_draft: bool) -> str | None:
         return None
     folder = Path(text).expanduser()
     if not folder.exists() and not text.startswith((".", "~", os.sep)):
-        from dspark_local.commands.loading import demand_present
+        from dspark_local.commands.locating import demand_present
 
         demand_present(*((None, text) if is_draft else (text, None)))
         return text
