@@ -14,6 +14,7 @@ from dspark_tui.conversation import Turn
 from dspark_tui.engine_link import LocalEngine
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.widgets.messages import footer_text
+from dspark_tui.widgets.streaming_markdown import StreamingMarkdown
 from tests.tui.conftest import FAKE_ENGINE
 from tests.tui.fake_engine import ANSWER, REASONING, FakeBackend
 
@@ -40,7 +41,7 @@ async def test_ctrl_g_goes_on_with_a_stopped_answer_in_the_same_turn(
         assert (last.role, last.content, last.prefix) == ("assistant", begun, True)
         assert turn.completion_tokens > tokens
         assert turn.completion_tokens == pytest.approx(600, abs=6)
-        assert chat.screen.query_one("StreamingMarkdown Markdown").source == WORDS
+        await chat.until(lambda: chat.screen.query_one(StreamingMarkdown).source == WORDS)
         assert chat.saved() == chat.screen.conversation
         await chat.until(lambda: "stopped ·" not in chat.text())
 

@@ -30,6 +30,10 @@ def prompts(chat: Any) -> list[str]:
     return [turn.prompt for turn in chat.screen.conversation.turns]
 
 
+def shown(chat: Any) -> list[QueuedLine]:
+    return [line for line in chat.screen.query(QueuedLine) if line.display]
+
+
 async def begin_endless(chat: Any, *more: str) -> None:
     await chat.send("endless")
     await chat.until(lambda: len(chat.answer) > 0)
@@ -54,7 +58,7 @@ async def test_prompts_sent_during_an_answer_are_shown_in_order_and_answered_one
         assert prompts(chat) == ["hello", "echo first of two", "echo second of two"]
         assert chat.screen.conversation.last_answer == "second of two"
         assert chat.saved() == chat.screen.conversation
-        assert not chat.screen.query(QueuedLine)
+        assert not shown(chat)
 
 
 async def test_esc_keeps_the_queue_and_pauses_it_until_enter_in_the_empty_box(open_chat: Any) -> None:
@@ -93,11 +97,11 @@ async def test_a_waiting_prompt_is_edited_by_key_and_removed_by_a_click_on_its_c
         await begin_endless(chat, "one", "two", "three")
         await chat.pilot.press("alt+up")
         await chat.until(lambda: box(chat).text == "three" and queued(chat) == ["one", "two"])
-        await chat.until(lambda: len(chat.screen.query(QueuedLine)) == 2)
-        await chat.pilot.click(chat.screen.query(QueuedLine).first(), offset=(0, 0))
+        await chat.until(lambda: len(shown(chat)) == 2)
+        await chat.pilot.click(shown(chat)[0], offset=(0, 0))
         await chat.until(lambda: queued(chat) == ["two"])
-        await chat.until(lambda: len(chat.screen.query(QueuedLine)) == 1)
-        chat.screen.query(QueuedLine).first().focus()
+        await chat.until(lambda: len(shown(chat)) == 1)
+        shown(chat)[0].focus()
         await chat.pilot.press("enter")
         await chat.until(lambda: queued(chat) == [] and box(chat).text == "two\nthree")
         await chat.pilot.press("escape")

@@ -35,11 +35,12 @@ class QueuePart(AttachmentsPart):
     async def on_mount(self) -> None:
         """Take the place above the box; bring back what was not sent when the program ended."""
         await self._above_box.mount(self._queued)
-        self.set_interval(_TICK_SECONDS, self._send_next)
+        # Not in the timer's own task: nothing of the queue is ever done twice at once.
+        self.set_interval(_TICK_SECONDS, lambda: self.call_later(self._send_next))
         self.set_interval(_KEEP_SECONDS, self._keep)
         if not self.conversation.tree:
             self._bring_back(None)
-        await self._show_queue()
+        self._show_queue()
 
     async def on_unmount(self) -> None:
         """The last moment to keep what was not sent."""
@@ -61,7 +62,7 @@ class QueuePart(AttachmentsPart):
     async def _submit_nothing(self) -> None:
         if self.queue and self.is_paused:
             self.is_paused = False
-            await self._show_queue()
+            self._show_queue()
             await self._send_next()
         elif self.files:
             self.hint("Write what to do with the file, then Enter.")
@@ -104,27 +105,27 @@ class QueuePart(AttachmentsPart):
         else:
             self.hint("Queued: the model is still loading; it is sent when it can answer.", _HINT_SECONDS)
         self._keep()
-        await self._show_queue()
+        self._show_queue()
 
     async def _send_next(self) -> None:
         if self.queue and not self.is_paused and self.info is None and not self._loading:
-            await self.pause()  # the model could not be loaded, or the engine has gone
+            self.pause()  # the model could not be loaded, or the engine has gone
         if not self.queue or self.is_paused or not self.can_ask or self._editing.turn is not None:
             return
         prompt = self.queue.pop(0)
         await self.answer_turn(self.conversation.begin(prompt.text, prompt.files))
         self._keep()
-        await self._show_queue()
+        self._show_queue()
 
-    async def pause(self) -> None:
+    def pause(self) -> None:
         """Send nothing until the person says so."""
         self.is_paused = True
-        await self._show_queue()
+        self._show_queue()
 
     def _note_end(self, turn: Turn, by_itself: bool) -> None:
         if not by_itself and self.queue:
             self.is_paused = True
-            self.call_later(self._show_queue)
+            self._show_queue()
         elif by_itself:
             self.call_later(self._send_next)
 
@@ -144,7 +145,7 @@ class QueuePart(AttachmentsPart):
         self.is_paused = self.is_paused and bool(self.queue)
         self._composer.focus()
         self._keep()
-        await self._show_queue()
+        self._show_queue()
 
     def action_edit(self, step: int) -> None:
         """Up from the box are first the prompts that wait, then those that were sent."""
@@ -153,16 +154,16 @@ class QueuePart(AttachmentsPart):
         else:
             super().action_edit(step)
 
-    async def action_clear_queue(self) -> None:
+    def action_clear_queue(self) -> None:
         """Forget every prompt that waits."""
         count, self.queue, self.is_paused = len(self.queue), [], False
         self.hint(f"{count:,} queued prompts removed." if count != 1 else "1 queued prompt removed.")
         self._keep()
-        await self._show_queue()
+        self._show_queue()
 
-    async def _show_queue(self) -> None:
-        if self._queued.is_attached:
-            await self._queued.show(self.queue, is_paused=self.is_paused)
+    def _show_queue(self) -> None:
+        if self._queued.is_attached:  # not before the screen is there
+            self._queued.show(self.queue, is_paused=self.is_paused)
 
     # ---- keeping what was not sent
 
@@ -193,7 +194,7 @@ class QueuePart(AttachmentsPart):
         self._kept_unsent = Unsent()
         if entered.tree:
             self._bring_back(entered.id)
-        self.call_later(self._show_queue)
+        self._show_queue()
 
     def _bring_back(self, conversation_id: str | None) -> None:
         try:

@@ -143,9 +143,7 @@ class SamplingScreen(Screen[Chosen | None]):
         if (preset := self._read()) is None:
             return
         name = await self.app.push_screen_wait(
-            LineDialog(
-                "Save as", self._preset_name, "A preset of that name is replaced. It goes into chat.toml."
-            )
+            LineDialog("Save as", self._preset_name, "A preset of that name is replaced. It goes into chat.toml.")
         )
         if name is None or not (name := " ".join(name.split())):
             return

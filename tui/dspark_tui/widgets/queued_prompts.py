@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
@@ -33,11 +34,19 @@ class QueuedLine(Static, can_focus=True):
         prompt: Prompt
         is_edited: bool
 
-    def __init__(self, number: int, prompt: Prompt) -> None:
-        words = " ".join(prompt.text.split())
-        files = f" · {len(prompt.files)} {'file' if len(prompt.files) == 1 else 'files'}" if prompt.files else ""
-        super().__init__(f"{_REMOVE}{number}. {words[:200]}{files}", markup=False)
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+        self._prompt = Prompt("")
+        self.display = False
+
+    def show(self, number: int, prompt: Prompt | None) -> None:
+        """Show the prompt at this place; None hides the line."""
+        self.display = prompt is not None
+        if prompt is None:
+            return
         self._prompt = prompt
+        files = f" · {len(prompt.files)} {'file' if len(prompt.files) == 1 else 'files'}" if prompt.files else ""
+        self.update(f"{_REMOVE}{number}. {' '.join(prompt.text.split())[:200]}{files}")
 
     def on_click(self, event: events.Click) -> None:
         """The cross removes, the rest edits."""
@@ -59,16 +68,25 @@ class QueuedPrompts(Vertical):
     QueuedLine:focus { text-style: reverse; }
     """
 
-    async def show(self, queue: Sequence[Prompt], *, is_paused: bool) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = Static(classes="state", markup=False)
+        self._lines = [QueuedLine() for _ in range(_SHOWN)]
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        """What holds for all of them, then a line each."""
+        yield self._state
+        yield from self._lines
+
+    def show(self, queue: Sequence[Prompt], *, is_paused: bool) -> None:
         """Draw anew."""
         self.display = bool(queue)
         self.set_class(is_paused, "-paused")
-        await self.remove_children()
-        if not queue:
-            return
-        lines = [QueuedLine(number, prompt) for number, prompt in enumerate(queue[:_SHOWN], 1)]
+        for at, line in enumerate(self._lines):
+            line.show(at + 1, queue[at] if at < len(queue) else None)
         more = f" and {len(queue) - _SHOWN:,} more" if len(queue) > _SHOWN else ""
         state = f"Queued{more} · Alt+Up brings the last one back to the box"
         if is_paused:
             state = f"Queue paused{more} · Enter in the empty box sends it on · Alt+Up edits"
-        await self.mount_all([Static(state, classes="state", markup=False), *lines])
+        self._state.update(state)
