@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from dspark_local.errors import DsparkError, EngineUnavailableError
+from dspark_local.request import ChatMessage
 from dspark_tui.answering import what_interrupted
-from dspark_tui.conversation import Turn
+from dspark_tui.conversation import Conversation, Turn
 from dspark_tui.engine_link import LocalEngine
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.widgets.messages import footer_text
@@ -115,6 +116,15 @@ async def test_after_the_engine_was_killed_and_started_again_the_answer_goes_on(
         await chat.pilot.press("ctrl+g")
         await chat.until(lambda: turn.state == "complete" and not chat.busy)
         assert (turn.answer, turn.interruption) == (WORDS, "")
+
+
+def test_what_is_there_of_an_answer_is_sent_as_the_beginning_of_the_rest() -> None:
+    conversation = Conversation()
+    turn = conversation.begin("question")
+    assert [message.role for message in conversation.messages()] == ["user"]
+    turn.answer, turn.reasoning, turn.state = "half", "thought", "stopped"
+    expected = ChatMessage("assistant", "half", reasoning="thought", prefix=True)
+    assert conversation.messages() == (ChatMessage("user", "question"), expected)
 
 
 def test_the_words_under_an_answer_say_what_really_happened() -> None:
