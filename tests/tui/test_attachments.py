@@ -166,6 +166,13 @@ async def test_a_mention_that_cannot_be_read_keeps_the_prompt_in_the_box(open_ch
         assert chat.screen.conversation.turns == []
 
 
+async def test_a_mention_of_no_file_is_sent_as_it_is_written_and_told_of_then(open_chat: Any, folder: Path) -> None:
+    async with open_chat() as chat:
+        await chat.send("echo @notes.text")
+        await chat.until(lambda: "@notes.text is no file here; it is sent as written." in chat.text())
+        assert chat.screen.conversation.turns[0].prompt == "echo @notes.text"
+
+
 async def test_a_pasted_path_of_a_file_becomes_an_attachment_and_other_text_stays_text(
     open_chat: Any, folder: Path
 ) -> None:

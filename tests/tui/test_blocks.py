@@ -74,6 +74,7 @@ async def test_the_block_cursor_begins_at_the_last_part_of_the_newest_answer_and
         await chat.until(lambda: chat.app.focused is chat.screen._composer)
         await chat.pilot.press("ctrl+k", "up", "up", "up", "up", "up", "enter")
         await chat.until(lambda: chat.app.clipboard == "hello")
+        await chat.until(lambda: chat.screen._above_box.size.height == 0)
 
 
 async def test_esc_leaves_the_cursor_without_stopping_the_answer_and_letters_go_to_the_box(open_chat: Any) -> None:

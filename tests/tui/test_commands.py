@@ -108,6 +108,7 @@ async def test_an_unknown_command_stays_in_the_box_and_the_nearest_is_said(open_
         await command(chat, "/tehme nord")
         await chat.hinted("There is no command /tehme. Did you mean /theme?")
         assert box(chat).text == "/tehme nord"
+        await chat.until(lambda: "is written //tehme." in chat.text())  # the end of a long hint is seen too
         box(chat).clear()
         await command(chat, "/help me")
         await chat.hinted("/help takes nothing after it")

@@ -72,6 +72,16 @@ async def test_a_process_that_dies_at_once_is_reported_with_its_last_words(home:
     link.close()
 
 
+async def test_what_a_process_said_of_its_daily_business_is_no_last_word(home: Path) -> None:
+    said = "2026-01-01 10:00:00,000 INFO server: Ready\\n2026-01-01 10:00:01,000 ERROR server: the disk burns\\n"
+    code = f"import os, sys; sys.stderr.write('{said}'); sys.stderr.flush(); os.kill(os.getpid(), 9)"
+    link = LocalEngine(EngineOptions(), command=(sys.executable, "-c", code))
+    with pytest.raises(EngineUnavailableError, match="the disk burns") as caught:
+        await link.connect(lambda progress: None)
+    assert "Ready" not in str(caught.value)
+    link.close()
+
+
 def test_the_engine_exits_when_the_program_that_started_it_is_killed(home: Path) -> None:
     code = (
         "import asyncio, sys, time\n"

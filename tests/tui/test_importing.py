@@ -118,8 +118,17 @@ def test_what_holds_no_conversation_is_refused_by_name(tmp_path: Path, text: str
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "picture.json"
     path.write_bytes(b"\x89PNG\xff\xfe\x00")
-    with pytest.raises(UsageError, match="holds no conversation"):
+    with pytest.raises(UsageError, match="holds no conversation: it is no text file"):
         read_conversations(path)
+
+
+def test_a_file_that_is_missing_or_no_json_is_told_of_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"There is no file .*gone\.json\. Check the path\."):
+        read_conversations(tmp_path / "gone.json")
+    with pytest.raises(UsageError, match=r"it is no JSON \(line 2, column 1\)"):
+        read(tmp_path, '{"messages":\nexport')
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        read_conversations(tmp_path)
 
 
 def whole() -> Conversation:
@@ -147,3 +156,5 @@ def test_an_export_is_named_after_the_title_private_and_never_overwrites(tmp_pat
         export(whole(), paths[0])
     with pytest.raises(UsageError, match=r"neither in \.md nor in \.json"):
         export(whole(), tmp_path / "x.txt")
+    with pytest.raises(UsageError, match=r"x\.md cannot be written: there is no such folder\."):
+        export(whole(), tmp_path / "missing" / "x.md")

@@ -60,9 +60,29 @@ async def test_a_remapped_key_acts_the_old_one_does_not_and_the_help_page_tells(
         await chat.pilot.press("ctrl+b")
         assert chat.screen.thinking
         await chat.pilot.press("f12")
-        await chat.until(lambda: "Ctrl+B   /think" in chat.text())
+        await chat.until(lambda: re.search(r"Ctrl\+B +/think ", chat.text()) is not None)
         assert "Ctrl+T" not in chat.text()
         assert "Ctrl+Q" not in chat.text()
+
+
+async def test_hints_name_the_keys_in_force(open_chat: Any) -> None:
+    file = ChatFile.model_validate({"keys": {"help": "f12", "example_1": "", "regenerate": "ctrl+b", "edit": ""}})
+    async with open_chat(file=file) as chat:
+        await chat.until(lambda: "F12 all keys" in chat.text() and "F12 help" in chat.text())
+        assert "F1 " not in chat.text()
+        assert "F2 " not in chat.text()
+        await chat.send("hello")
+        await chat.answered()
+        await chat.until(
+            lambda: "Ctrl+O conversations · Ctrl+B answer again · /edit edit · F12 all keys" in chat.text()
+        )
+
+
+async def test_on_a_narrow_screen_whole_hints_go_and_the_way_to_all_keys_stays(open_chat: Any) -> None:
+    async with open_chat(size=(60, 24)) as chat:
+        await chat.send("hello")
+        await chat.answered()
+        await chat.until(lambda: "Ctrl+O conversations · Ctrl+R answer again · F1 all keys" in chat.text())
 
 
 async def test_exchanged_keys_do_each_others_work(open_chat: Any) -> None:

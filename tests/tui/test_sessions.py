@@ -212,7 +212,7 @@ async def test_import_takes_in_a_file_and_says_what_it_left_out(open_chat: Any, 
     async with open_chat() as chat:
         fill(chat.store)
         await open_list(chat)
-        for name, text in ((path, "Imported 1 conversation. 1 messages"), (tmp_path / "none.json", "No such file")):
+        for name, text in ((path, "Imported 1 conversation. 1 messages"), (tmp_path / "none.json", "There is no file")):
             await chat.pilot.press("f6")
             await chat.until(lambda: isinstance(chat.app.screen, LineDialog))
             chat.app.screen.query_one(Input).value = str(name)
@@ -229,7 +229,7 @@ async def test_continue_opens_the_latest_conversation_and_says_that_it_was_cut_o
         chat.store.save(cut)
     async with open_chat(resume=True) as chat:
         await chat.until(lambda: chat.screen.conversation.title == "latest")
-        await chat.hinted("cut off; Ctrl+R answers again")
+        await chat.hinted("cut off: Ctrl+G goes on with it, Ctrl+R answers again.")
         await chat.until(lambda: "answer to latest" in chat.text())
 
 

@@ -23,7 +23,13 @@ from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.messages import AssistantMessage
 from dspark_tui.widgets.notice import EngineNotice, ErrorNotice
 
-_IDLE_KEYS = "Ctrl+O conversations · Ctrl+R answer again · Alt+Up edit · F1 all keys"
+_IDLE_KEYS = (
+    ("help", "all keys"),
+    ("conversations", "conversations"),
+    ("regenerate", "answer again"),
+    ("edit", "edit"),
+)
+"""Actions worth knowing when nothing runs, the first the last to go where the line is too narrow."""
 
 
 class AskingScreen(EngineScreen):
@@ -169,15 +175,29 @@ class AskingScreen(EngineScreen):
         self._phase.show(self._loading or phase_label(self.meter) or self._idle_line())
         width = max(self.size.width - 4, 10)
         unsaved = bool(self._store.problem)
-        self._status.update(status_line(self.info, self.meter, thinking=self.thinking, width=width, unsaved=unsaved))
+        self._status.update(
+            status_line(
+                self.info,
+                self.meter,
+                thinking=self.thinking,
+                width=width,
+                unsaved=unsaved,
+                help_key=self.keys.first("help"),
+            )
+        )
         if self._answering is not None:
             self._show_thinking(self._answering)
 
     def _idle_line(self) -> str:
         if self.conversation.turns:
             cut_off = self.conversation.turns[-1].is_cut_off
-            return f"Ctrl+G go on with the answer · {_IDLE_KEYS}" if cut_off else _IDLE_KEYS
-        return f"Ctrl+O earlier conversations ({self._kept:,})" if self._kept else ""
+            worth_knowing = ((("continue", "go on with the answer"),) if cut_off else ()) + _IDLE_KEYS
+            hints = [(id, f"{key} {words}") for id, words in worth_knowing if (key := self.keys.first(id))]
+            while len(hints) > 1 and len(" · ".join(text for _, text in hints)) > self.size.width - 4:
+                hints.pop()
+            hints.sort(key=lambda hint: hint[0] == "help")  # it stands at the end
+            return " · ".join(text for _, text in hints)
+        return f"{self.keys.first('conversations')} earlier conversations ({self._kept:,})" if self._kept else ""
 
     def _show_thinking(self, answering: Answering) -> None:
         turn, block = answering.turn, answering.view.thinking

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 
 from textual import on, work
@@ -68,8 +69,11 @@ class AttachmentsPart(ConversationsPart):
         for mention in mentioned_paths(self._composer.text):
             path = Path(mention).expanduser()
             if not path.is_file():  # it may be a name, a decorator, a folder: it goes as it is written
-                if "/" in mention:
-                    self.hint(f"@{mention} is no file here; it is sent as written.", _LONG_HINT_SECONDS)
+                if "/" in mention or mimetypes.guess_type(mention)[0]:
+                    # Later, because the beginning of an answer takes hints away.
+                    self.call_later(
+                        self.hint, f"@{mention} is no file here; it is sent as written.", _LONG_HINT_SECONDS
+                    )
                 continue
             try:
                 one = read_attachment(path)

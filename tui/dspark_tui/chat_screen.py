@@ -65,7 +65,7 @@ class ChatScreen(
         self.conversation.model = info.id
         if welcome := self.query(Welcome):
             await welcome.remove()
-            await self._messages.mount(Welcome(info))
+            await self._messages.mount(Welcome(info, self.keys))
 
     # ---- keys
 

@@ -31,6 +31,7 @@ from dspark_tui.slash import find, needs_argument, unknown, usage
 from dspark_tui.slash_list import SlashList
 from dspark_tui.store import ConversationStore
 from dspark_tui.widgets.composer import Composer
+from dspark_tui.widgets.welcome import Welcome
 
 _LONG_HINT_SECONDS = 6.0
 
@@ -42,7 +43,6 @@ class CommandsPart(AskingScreen):
         super().__init__(link, settings, store)
         self._composer.load_history = lambda: earlier_prompts(store)
         self._slash_list = SlashList(self._composer, self.offers)
-        self.keys = keymap({})
         self.kept_theme = ""
 
     async def on_mount(self) -> None:
@@ -207,6 +207,8 @@ class CommandsPart(AskingScreen):
         self._settings = replace(self._settings, file=file)
         self.keys = keymap(file.keymap)
         self.app.set_keymap(self.keys.for_textual())
+        for welcome in self.query(Welcome):
+            welcome.tell_keys(self.keys)
         problems = [*file.problems, *self.keys.problems]
         if file.theme in self.app.available_themes:
             self.app.theme = file.theme

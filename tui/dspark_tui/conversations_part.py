@@ -68,7 +68,8 @@ class ConversationsPart(AskingScreen):
             if len(self.conversation.versions(turn)) > 1:
                 await self._show_version(turn, step)
                 return
-        self.hint("There is one version of everything: Alt+Up edits, Ctrl+R answers again.")
+        edit, again = self.keys.first("edit"), self.keys.first("regenerate")
+        self.hint(f"There is one version of everything: {edit} edits, {again} answers again.")
 
     async def on_version_marker_stepped(self, message: VersionMarker.Stepped) -> None:
         """Show the neighbour of this turn."""
@@ -95,7 +96,7 @@ class ConversationsPart(AskingScreen):
     async def action_new_conversation(self) -> None:
         """Begin anew; what was said stays on disk."""
         if self._worker is not None:
-            self.hint("Still answering: Esc stops it, then Ctrl+N.")
+            self.hint(f"Still answering: Esc stops it, then {self.keys.first('new')}.")
             return
         await self._enter(Conversation(model=self.info.id if self.info is not None else ""))
 
@@ -106,7 +107,7 @@ class ConversationsPart(AskingScreen):
         await self.query("Welcome, ErrorNotice").remove()
         await self._messages.show(conversation)
         if not conversation.turns:
-            await self._messages.mount(Welcome(self.info), before=0 if self._messages.children else None)
+            await self._messages.mount(Welcome(self.info, self.keys), before=0 if self._messages.children else None)
         self._composer.focus()
         self._count_kept()
         self.draw()
@@ -115,7 +116,7 @@ class ConversationsPart(AskingScreen):
     async def action_conversations(self) -> None:
         """The list; what is chosen there is opened."""
         if self._worker is not None:
-            self.hint("Still answering: Esc stops it, then Ctrl+O.")
+            self.hint(f"Still answering: Esc stops it, then {self.keys.first('conversations')}.")
             return
         open_id = self.conversation.id
         chosen = await self.app.push_screen_wait(SessionsScreen(self._store))
@@ -137,8 +138,12 @@ class ConversationsPart(AskingScreen):
             return
         self.thinking = bool(conversation.settings.get("thinking", self.thinking))
         await self._enter(conversation)
-        if conversation.turns[-1].state == "interrupted":
-            self.hint("The last answer was cut off; Ctrl+R answers again.", _LONG_HINT_SECONDS)
+        newest = conversation.turns[-1]
+        if newest.state == "interrupted":
+            way = f"{self.keys.first('regenerate')} answers again."
+            if newest.is_cut_off:
+                way = f"{self.keys.first('continue')} goes on with it, {way}"
+            self.hint(f"The last answer was cut off: {way}", _LONG_HINT_SECONDS)
 
     def _count_kept(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # only a number in a hint

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from dspark_local.backend import LoadProgress, ModelInfo
 from dspark_local.errors import DsparkError, OutOfMemoryError
 from dspark_tui.engine_link import EngineLink, LocalEngine
+from dspark_tui.keymap import keymap
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.recovery import Offer
 from dspark_tui.status import loading_label, unsaved_text
@@ -34,6 +35,8 @@ class EngineScreen(Screen[None]):
         self.info: ModelInfo | None = None
         self._loading = "Starting the engine"
         self._told_problem = ""
+        self.keys = keymap({})
+        """The keys in force: hints name these."""
         # Held here, because timers and workers may still run while the screen is being taken down.
         self._messages = MessageList()
         self._phase = PhaseLine()

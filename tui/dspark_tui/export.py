@@ -26,7 +26,7 @@ def export_path(folder: Path, conversation: Conversation, suffix: str = ".md") -
 def export(conversation: Conversation, path: Path) -> Path:
     """Write a new file, .md as Markdown and .json as JSON, readable by its owner only; returns its full path.
 
-    Raises OSError, UsageError when the ending is another or the file exists.
+    Raises UsageError when the ending is another, the file exists or cannot be written.
     """
     path = path.expanduser().absolute()
     if path.suffix.lower() not in (".md", ".json"):
@@ -36,8 +36,19 @@ def export(conversation: Conversation, path: Path) -> Path:
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError as error:
         raise UsageError(f"{path} exists already.", hint="Give another name.") from error
-    path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a file would look like a whole one
+        raise _unwritable(path, error) from error
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    reason = "there is no such folder" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    return UsageError(f"{path} cannot be written: {reason}.", hint="Give another path.")
 
 
 def to_markdown(conversation: Conversation) -> str:

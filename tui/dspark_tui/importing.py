@@ -29,14 +29,26 @@ class Imported:
 
 
 def read_conversations(path: Path) -> Imported:
-    """Every conversation in a JSON or JSON-lines file. Raises OSError, UsageError when there is none in it."""
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise UsageError(f"{path} has {size / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:,.0f} MB are read.")
+    """Every conversation in a JSON or JSON-lines file. Raises UsageError when there is none in it."""
     try:
-        data = _parsed(path.read_text(encoding="utf-8-sig"))
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UsageError(f"{path} has {size / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:,.0f} MB are read.")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}.", hint="Check the path.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} holds no conversation: it is no text file.", hint=_HINT) from error
+    try:
+        data = _parsed(text)
         reader = _Reader(path.stem)
         conversations = tuple(one for one in reader.read(data) if one.tree)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path} holds no conversation: it is no JSON (line {error.lineno}, column {error.colno}).", hint=_HINT
+        ) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} holds no conversation: {error}.", hint=_HINT) from error
     if not conversations:
@@ -50,11 +62,14 @@ _HINT = "Known are this program's JSON, lists of messages with role and content,
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) < 2:
             raise
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:
+            raise error from None  # its line is the file's
 
 
 class _Reader:

@@ -32,6 +32,12 @@ class Keymap:
         """Like `Alt+Up, F6`; empty without a key."""
         return ", ".join(displayed(key) for key in self.keys.get(action_id, ()))
 
+    def first(self, action_id: str) -> str:
+        """What a hint says: the first key, like `Alt+Up`, else the slash command, empty where there is neither."""
+        if keys := self.keys.get(action_id, ()):
+            return displayed(keys[0])
+        return next((f"/{action.slash}" for action in ACTIONS if action.id == action_id and action.slash), "")
+
 
 def keymap(wishes: Mapping[str, str], actions: Iterable[Action] = ACTIONS) -> Keymap:
     """The default keys with `wishes` (id to keys, separated by commas) over them.

@@ -27,6 +27,7 @@ STOP_SECONDS = 6.0
 _LOGS_KEPT = 5
 # -P keeps the current folder off the module path: whatever lies there must not run as the engine.
 SERVE_COMMAND = (sys.executable, "-P", "-m", "dspark_local", "serve")
+_INFORMATION = re.compile(r"\S+ \S+ (INFO|DEBUG) ")
 _ADDRESS = re.compile(r"^Listening on (http://\S+)$")
 
 
@@ -119,11 +120,12 @@ class EngineProcess:
         return how_it_ended(code, self.last_words(), oom_kills() - self._kills_before)[1]
 
     def last_words(self, count: int = 4) -> list[str]:
-        """The last lines of its log, each cut to 200 characters."""
+        """The last lines of its log that are no mere information, each cut to 200 characters."""
         with contextlib.suppress(OSError), open(self.log_path, "rb") as log:
             log.seek(max(0, self.log_path.stat().st_size - 8192))
             text = log.read().decode("utf-8", "replace")
-            return [line.strip()[:200] for line in text.splitlines() if line.strip()][-count:]
+            lines = [line.strip()[:200] for line in text.splitlines() if line.strip()]
+            return [line for line in lines if not _INFORMATION.match(line)][-count:]
         return []
 
     def stop(self) -> None:

@@ -27,12 +27,12 @@ class InForceLine(Static):
         super().__init__(markup=False)
         self.words = ""
 
-    def show(self, words: str) -> None:
-        """Say `words`; nothing hides the line."""
+    def show(self, words: str, key: str) -> None:
+        """Say `words` after the key that changes them; nothing hides the line."""
         if words != self.words:
             self.words = words
             self.display = bool(words)
-            self.update(f"Ctrl+S {words}")
+            self.update(f"{key} {words}")
 
     async def on_click(self) -> None:
         """Open the settings."""
@@ -55,7 +55,7 @@ class PresetsPart(AskingScreen):
     def draw(self) -> None:
         """Keep the line of what is in force."""
         super().draw()
-        self._in_force.show(in_force(self.conversation.settings))
+        self._in_force.show(in_force(self.conversation.settings), self.keys.first("sampling"))
 
     def _begin_with_default(self, left: Conversation, entered: Conversation) -> None:
         """A new conversation asks as the default preset says, except for what the command line said."""
@@ -104,7 +104,7 @@ class PresetsPart(AskingScreen):
             self._use(presets[name], name)
             self.hint(f"Preset {name}: {in_force(self.conversation.settings)}.", _SAID_SECONDS)
         else:
-            known = ", ".join(sorted(presets)) or "none yet; Ctrl+S saves one"
+            known = ", ".join(sorted(presets)) or f"none yet; {self.keys.first('sampling')} saves one"
             self.hint(f"There is no preset {name!r}. There are: {known}.", _SAID_SECONDS)
 
     def slash_temp(self, argument: str) -> None:

@@ -36,7 +36,11 @@ class RecoveryPart(AskingScreen):
         self._known_context = info.context_length
         turns = self.conversation.turns
         if self._is_recovering and turns and turns[-1].state == "interrupted":
-            self.hint("The engine is back. Ctrl+G goes on with the answer that was cut off.", _LONG_HINT_SECONDS)
+            if turns[-1].is_cut_off:
+                way = f"{self.keys.first('continue')} goes on with the answer that was cut off."
+            else:
+                way = f"{self.keys.first('regenerate')} asks again."
+            self.hint(f"The engine is back. {way}", _LONG_HINT_SECONDS)
         self._is_recovering = False
 
     async def show_engine_notice(self, text: str, failure: DsparkError | None = None) -> None:

@@ -31,14 +31,17 @@ def status_line(
     width: int,
     unsaved: bool = False,
     memory: str = "",
+    help_key: str = "F1",
 ) -> str:
     """One line of at most `width` columns: model, speeds, accepted length, context, speculation, memory, thinking.
 
-    unsaved puts in front that something said is not on disk. memory says what the engine takes, where that is known.
+    help_key is named as the way to all keys. unsaved puts in front that something said is not on disk. memory says
+    what the engine takes, where that is known.
     """
     warning = [Segment("NOT SAVED", 10)] if unsaved else []
+    way_to_help = Segment(f"{help_key} help", 1)
     if info is None:
-        return fit([*warning, Segment("no model", 9), Segment("F1 help", 1)], width)
+        return fit([*warning, Segment("no model", 9), way_to_help], width)
     segments = [*warning, Segment(model_label(info), 6, "demo" if info.is_demo else "")]
     if meter.tokens_per_second:
         segments.append(Segment(f"{meter.tokens_per_second:.1f} tok/s", 8))
@@ -55,7 +58,7 @@ def status_line(
     if memory:
         segments.append(Segment(memory, 3))
     segments.append(Segment("thinking on", 4, "think") if thinking else Segment("thinking off", 2, "think off"))
-    segments.append(Segment("F1 help", 1))
+    segments.append(way_to_help)
     return fit(segments, width)
 
 

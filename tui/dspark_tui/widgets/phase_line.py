@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rich.cells import cell_len
 from textual.visual import VisualType
 from textual.widgets import Static
 
@@ -25,7 +26,10 @@ class OneLine(Static):
 
 
 class PhaseLine(OneLine):
-    """hint() says something for a moment; show() is called a few times a second."""
+    """hint() says something for a moment; show() is called a few times a second.
+
+    A hint that is longer than the line gets up to three: the end of it says what to do.
+    """
 
     def __init__(self) -> None:
         super().__init__("phase")
@@ -44,5 +48,7 @@ class PhaseLine(OneLine):
     def show(self, text: str) -> None:
         """Show `text`, unless a hint still stands."""
         shows_hint = time.monotonic() < self._hint_until
+        is_long = shows_hint and cell_len(self.last_hint) > self.content_size.width > 0
         self.set_class(shows_hint, "-hint")
-        self.update(self.last_hint if shows_hint else text)
+        self.set_class(is_long, "-long")
+        self.update(self.last_hint if shows_hint else text, layout=is_long)

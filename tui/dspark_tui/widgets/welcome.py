@@ -8,11 +8,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from dspark_local.backend import ModelInfo
 from dspark_tui.first_run import first_run_text
+from dspark_tui.keymap import Keymap, keymap
 from dspark_tui.model_facts import AllFacts
 
 DEMO_QUESTIONS = ("What is speculative decoding?", "What is 27 + 48?", "Write a Python function that adds two numbers.")
@@ -21,7 +23,7 @@ QUESTIONS = (
     "Write a Python function that merges two sorted lists.",
     "What should I look at first in a crash dump?",
 )
-QUESTION_KEYS = ("f2", "f3", "f4")
+_QUESTION_ACTIONS = ("example_1", "example_2", "example_3")
 
 _ABOUT = (
     "A chat with a language model that runs on this computer. A small draft proposes several tokens, the model checks "
@@ -30,13 +32,13 @@ _ABOUT = (
 _DEMO = (
     "This is the bundled demo: a very small model of the real architecture. It knows a tiny world: this program and "
     "speculative decoding, sums with steps, short Python functions, little stories. Other questions get nonsense. "
-    "F5 shows real ones."
+    "{models} shows real ones."
 )
 _DEMO_SHORT = (
     "The demo, a very small model of the real architecture, answers now: on speculative decoding, sums, short Python "
     "functions, little stories, and no more."
 )
-_KEYS = "Enter send   Ctrl+J new line   Esc stop   F5 models   F1 all keys"
+_KEYS = (("stop", "stop"), ("models", "models"), ("help", "all keys"))
 
 
 class Question(Static, can_focus=True):
@@ -51,8 +53,13 @@ class Question(Static, can_focus=True):
         text: str
 
     def __init__(self, key: str, text: str) -> None:
-        super().__init__(f"{key.upper()}  {text}", markup=False)
+        super().__init__(markup=False)
         self.text = text
+        self.tell_key(key)
+
+    def tell_key(self, key: str) -> None:
+        """The key that asks it; it may have none."""
+        self.update(Content.assemble((key or "·", "bold $text-primary"), f"  {self.text}"))
 
     def on_click(self) -> None:
         """Ask it."""
@@ -73,8 +80,9 @@ class Welcome(Vertical):
     class Shown(Message):
         """A welcome stands on the screen; who knows more may tell it."""
 
-    def __init__(self, info: ModelInfo | None) -> None:
+    def __init__(self, info: ModelInfo | None, keys: Keymap | None = None) -> None:
         super().__init__()
+        self._keys = keys or keymap({})
         self.questions = DEMO_QUESTIONS if info is None or info.is_demo else QUESTIONS
         self._is_demo = info is not None and info.is_demo
 
@@ -83,11 +91,23 @@ class Welcome(Vertical):
         yield Static("dspark-local", classes="title", markup=False)
         yield Static(_ABOUT, classes="about", markup=False)
         if self._is_demo:
-            yield Static(_DEMO, classes="demo", markup=False)
+            yield Static(_DEMO.format(models=self._keys.first("models")), classes="demo", markup=False)
         with Vertical(classes="questions"):
-            for key, text in zip(QUESTION_KEYS, self.questions, strict=True):
-                yield Question(key, text)
-        yield Static(_KEYS, classes="keys", markup=False)
+            for action, text in zip(_QUESTION_ACTIONS, self.questions, strict=True):
+                yield Question(self._keys.label(action), text)
+        yield Static(self._key_words(), classes="keys", markup=False)
+
+    def _key_words(self) -> str:
+        named = [f"{key} {words}" for action, words in _KEYS if (key := self._keys.first(action))]
+        return "   ".join(["Enter send", "Ctrl+J new line", *named])
+
+    def tell_keys(self, keys: Keymap) -> None:
+        """chat.toml has had its say."""
+        self._keys = keys
+        for question, action in zip(self.query(Question), _QUESTION_ACTIONS, strict=False):
+            question.tell_key(keys.label(action))
+        for line in self.query(".keys").results(Static):
+            line.update(self._key_words())
 
     def on_mount(self) -> None:
         """Say so."""
