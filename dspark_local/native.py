@@ -125,6 +125,16 @@ class NativeBackend:
             plan=opened.plan,
         )
 
+    def measure(self, progress: OnProgress) -> None:
+        """Find out what passes cost on this computer where that is not known yet: seconds, once.
+
+        Otherwise the first answer waits for it. Raises DsparkError.
+        """
+        if not self._speculation.knows_costs:
+            progress(LoadProgress("measuring this computer, once", 0, 0))
+            with native_errors():
+                self._speculation.costs(lambda: self._pool.scratch(drafting=True))
+
     def chat(self, request: ChatRequest, cancelled: Cancelled) -> Iterator[Event]:
         """See Backend."""
         return self._run(self._prepare(request), request, cancelled)

@@ -48,11 +48,16 @@ class Speculation:
         self._schedulers: WeakKeyDictionary[Session, dict[tuple[SpeculationSettings, float], Scheduler]]
         self._schedulers = WeakKeyDictionary()
 
-    def costs(self, open_session: Callable[[], Session]) -> StepCosts:
-        """What passes cost; measured now in a session opened for it when that is not known yet."""
+    @property
+    def knows_costs(self) -> bool:
+        """Whether costs() answers at once."""
         if self._costs is None and self._cost_store is not None:
             self._costs = self._cost_store.load()
-        if self._costs is None:
+        return self._costs is not None
+
+    def costs(self, open_session: Callable[[], Session]) -> StepCosts:
+        """What passes cost; measured now in a session opened for it when that is not known yet."""
+        if not self.knows_costs or self._costs is None:
             session = open_session()
             try:
                 self._costs = measure_costs(session)

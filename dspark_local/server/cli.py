@@ -97,7 +97,7 @@ def _native_loader(
             progress(LoadProgress(f"checking {file}", done, total))
 
         located = locate(model, draft, report_check)
-        return NativeBackend.load(
+        backend = NativeBackend.load(
             located.path,
             draft_dir=located.draft_path,
             name=located.name,
@@ -107,5 +107,7 @@ def _native_loader(
             max_sequences=slots,
             progress=progress,
         )
+        backend.measure(progress)
+        return backend
 
     return load

@@ -230,6 +230,21 @@ def test_memory_that_runs_out_is_told_with_a_way_out(tmp_path: Path, monkeypatch
     assert "--context" in caught.value.hint
 
 
+def test_what_passes_cost_is_measured_once_and_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = scripted_backend(tmp_path)
+    stages: list[str] = []
+    backend.measure(lambda progress: stages.append(progress.stage))
+    assert stages == ["measuring this computer, once"]
+
+    def measure_again(*_: object) -> None:
+        raise AssertionError("it is known by now")
+
+    monkeypatch.setattr("dspark_local.engine.speculation.measure_costs", measure_again)
+    backend.measure(lambda progress: stages.append(progress.stage))
+    assert len(stages) == 1
+    assert said(backend.chat(question(spec="auto"), never)) == ANSWER
+
+
 def test_a_directory_that_is_no_model_is_told_apart_from_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError):
         NativeBackend.load(tmp_path / "missing")
