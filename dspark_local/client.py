@@ -117,6 +117,10 @@ class EngineClient:
         self._model = models[0]
         return models[0]
 
+    def use(self, model: ModelInfo) -> None:
+        """Ask this one of the server's models from now on."""
+        self._model = model
+
     async def models(self) -> list[ModelInfo]:
         """What the server offers; context_length is 0 where a foreign server does not say. Raises DsparkError."""
         async with self._reaching():

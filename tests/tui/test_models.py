@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from dspark_local.commands.freeing import bytes_of_process, without_process
 from dspark_tui.engine_link import LocalEngine, RemoteEngine
@@ -335,6 +335,8 @@ async def test_a_server_with_several_models_is_asked_for_the_chosen_one(
     async with open_chat(RemoteEngine(url, None)) as chat:
         await chat.send("first")
         await chat.answered()
+        footer = chat.screen.query(".footer").first(Static)
+        assert "small" not in str(footer.content)
         await chat.pilot.press("f5")
         await chat.until(lambda: isinstance(chat.app.screen, RemoteModelsScreen) and "large" in chat.text())
         await chat.pilot.press("down", "enter")
@@ -346,6 +348,24 @@ async def test_a_server_with_several_models_is_asked_for_the_chosen_one(
         await chat.send("third")
         await chat.answered()
         assert asked == ["small", "large", "small"]
+        footers = [str(footer.content) for footer in chat.screen.query(".footer").results(Static)]
+        assert [footer.rpartition(" · ")[2] for footer in footers] == ["small", "large", "small"]
+        assert [turn.model for turn in chat.saved().turns] == ["small", "large", "small"]
         assert chat.screen.conversation.model == "small"
         chat.screen.slash_model("huge")
         await chat.hinted("The server offers no huge, but small, large.")
+
+
+async def test_the_chosen_model_answers_after_a_new_connection_too(
+    open_chat: Any, two_models: tuple[str, list[str]]
+) -> None:
+    url, asked = two_models
+    async with open_chat(RemoteEngine(url, None)) as chat:
+        chat.screen.slash_model("large")
+        await chat.hinted("The next answer comes from large.")
+        chat.screen.connect()
+        await chat.until(lambda: chat.screen.info is None)
+        await chat.until(lambda: chat.screen.info is not None)
+        await chat.send("first")
+        await chat.answered()
+        assert asked == ["large"]

@@ -115,6 +115,9 @@ async def test_a_prompt_sent_while_the_model_loads_is_answered_once_it_has(open_
         await chat.send("echo patient")
         await chat.hinted("still loading")
         await chat.until(lambda: chat.answer == "patient")
+        await chat.answered()
+        assert not chat.screen.query("Welcome")
+        await chat.until(lambda: chat.screen._above_box.size.height == 0)
 
 
 async def test_queue_and_draft_come_back_after_the_program_was_gone(open_chat: Any) -> None:

@@ -97,6 +97,7 @@ class AskingScreen(EngineScreen):
             self._phase.forget()
             await self.query("Welcome, ErrorNotice").remove()
             self.conversation.model = self.info.id
+            _note_model(turn, self.info.id)
             self.conversation.settings["thinking"] = self.thinking
             view = await self._live_view(turn, is_begun=state_before is not None)
             self._answering = Answering(self.conversation, view, self.meter, self._store, self.observers, state_before)
@@ -185,6 +186,9 @@ class AskingScreen(EngineScreen):
                 help_key=self.keys.first("help"),
             )
         )
+        box = self._above_box
+        if box.size.height and not any(child.display and child.size.height for child in box.children):
+            box.refresh(layout=True)  # Textual leaves an empty line where the last child was
         if self._answering is not None:
             self._show_thinking(self._answering)
 
@@ -207,3 +211,9 @@ class AskingScreen(EngineScreen):
             block.show(turn.reasoning, self.meter.phase_seconds)
         elif block.is_live and turn.answer:
             block.close(turn.reasoning, self.meter.thinking_seconds or turn.thinking_seconds)
+
+
+def _note_model(turn: Turn, model: str) -> None:
+    before = turn.model.split(", ") if turn.model else []
+    if before[-1:] != [model]:
+        turn.model = ", ".join([*before, model])

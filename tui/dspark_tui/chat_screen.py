@@ -65,7 +65,8 @@ class ChatScreen(
         self.conversation.model = info.id
         if welcome := self.query(Welcome):
             await welcome.remove()
-            await self._messages.mount(Welcome(info, self.keys))
+            if not self.conversation.turns:  # a queued prompt may have been sent meanwhile
+                await self._messages.mount(Welcome(info, self.keys))
 
     # ---- keys
 

@@ -29,6 +29,7 @@ class Turn:
 
     state: complete; length (the token limit or the context ended it); stopped by the person; interrupted by a failure,
     which interruption says in a few words, empty when the program itself ended. first_token_seconds is 0 until known.
+    model is what answered, empty where nobody noted it; `a, b` where b went on with the answer of a.
     id is the answer's, prompt_id the prompt's, which further answers to it share; parent_id is the turn before, None
     for the first.
     """
@@ -48,6 +49,7 @@ class Turn:
     attachments: tuple[Attachment, ...] = ()
     first_token_seconds: float = 0.0
     interruption: str = ""
+    model: str = ""
 
     @property
     def sent(self) -> str:
@@ -111,6 +113,11 @@ class Conversation:
         """Take back the newest turn, which never got an answer; the path is what it was before."""
         self.tree = [other for other in self.tree if other is not turn]
         self.turns[:] = self._shown_before
+
+    @property
+    def has_several_models(self) -> bool:
+        """Whether not all answers are of one model."""
+        return len({turn.model for turn in self.tree if turn.model}) > 1
 
     def versions(self, turn: Turn) -> list[Turn]:
         """The turns that stand at the same place, oldest first, `turn` among them."""

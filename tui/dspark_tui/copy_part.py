@@ -79,7 +79,6 @@ class CopyPart(AskingScreen):
         """Give the keys back to the box, unless they went elsewhere."""
         had_keys = isinstance(self.focused, BlockCursor)
         await self.query(BlockCursor).remove()
-        self._above_box.refresh(layout=True)  # Textual leaves an empty line where the last child went
         if had_keys:
             self._composer.focus()
 

@@ -61,6 +61,7 @@ class RemoteEngine:
         EngineClient(url)  # refuses what is no address before the screen opens
         self._url = url
         self._api_key = api_key
+        self._chosen = ""
         self.client: EngineClient | None = None
 
     @property
@@ -69,10 +70,23 @@ class RemoteEngine:
         return False
 
     async def connect(self, on_progress: OnProgress) -> ModelInfo:
-        """Reach the server. Raises DsparkError."""
+        """Reach the server; the model that was chosen answers again, if it is still offered. Raises DsparkError."""
         await self.disconnect()
         self.client = EngineClient(self._url, self._api_key)
-        return await self.client.wait_until_ready(on_progress)
+        info = await self.client.wait_until_ready(on_progress)
+        if self._chosen in ("", info.id):
+            return info
+        offered = {model.id: model for model in await self.client.models()}
+        if self._chosen in offered:
+            info = offered[self._chosen]
+            self.client.use(info)
+        return info
+
+    def choose(self, model: ModelInfo) -> None:
+        """Let this one of the server's models answer from now on, after a new connection too."""
+        self._chosen = model.id
+        if self.client is not None:
+            self.client.use(model)
 
     def death_notice(self) -> str | None:
         """Never known from here."""
@@ -112,6 +126,11 @@ class LocalEngine:
     def can_switch(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the engine that was started here, None before that."""
+        return self._process.pid if self._process is not None else None
 
     @property
     def options(self) -> EngineOptions:

@@ -13,7 +13,7 @@ from dspark_local.errors import DsparkError
 from dspark_tui.asking_screen import AskingScreen
 from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.downloads_state import DownloadState
-from dspark_tui.engine_link import EngineLink, LocalEngine
+from dspark_tui.engine_link import EngineLink, LocalEngine, RemoteEngine
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.models_desk import ModelsDesk
 from dspark_tui.models_remote_screen import RemoteModelsScreen
@@ -78,8 +78,7 @@ class ModelsPart(AskingScreen):
         return self.info.id if self.info is not None else ""
 
     def _engine_pid(self) -> int | None:
-        process = self._link._process if isinstance(self._link, LocalEngine) else None
-        return process.pid if process is not None else None
+        return self._link.pid if isinstance(self._link, LocalEngine) else None
 
     @work(exclusive=True, group="models")
     async def action_models(self) -> None:
@@ -193,8 +192,8 @@ class ModelsPart(AskingScreen):
     def _use_remote(self, model: ModelInfo) -> None:
         if self.is_answering:
             self.hint(_BUSY, _LONG_HINT_SECONDS)
-        elif self._link.client is not None:
-            self._link.client._model = model
+        elif isinstance(self._link, RemoteEngine):
+            self._link.choose(model)
             self.info = model
             self.hint(f"The next answer comes from {model.id}.", _LONG_HINT_SECONDS)
             self.draw()

@@ -19,6 +19,7 @@ _FIGURES = (
     "accepted_length",
     "first_token_seconds",
     "interruption",
+    "model",
 )
 
 
@@ -27,7 +28,7 @@ class MessageRecord:
     """One message. parent_id is the message it answers or follows, None for the first. created_at is Unix time.
 
     figures holds what else is known: of an answer thinking_seconds, completion_tokens, tokens_per_second,
-    accepted_length, first_token_seconds and interruption, of a prompt its attachments, each with name and text.
+    accepted_length, first_token_seconds, interruption and model, of a prompt its attachments, each with name and text.
     """
 
     id: str
@@ -83,6 +84,7 @@ def turns_of(records: Iterable[MessageRecord]) -> list[Turn]:
             _attachments(prompt.figures),
             record.figures.get("first_token_seconds", 0.0),
             record.figures.get("interruption", ""),
+            record.figures.get("model", ""),
         )
     return list(turns.values())
 
@@ -159,7 +161,7 @@ def _check_types(conversation: Conversation) -> None:
     texts: list[Any] = [conversation.id, conversation.model, conversation.name]
     numbers: list[Any] = [conversation.created_at]
     for turn in conversation.tree:
-        texts += [turn.prompt, turn.answer, turn.reasoning, turn.id, turn.prompt_id, turn.interruption]
+        texts += [turn.prompt, turn.answer, turn.reasoning, turn.id, turn.prompt_id, turn.interruption, turn.model]
         texts += [text for one in turn.attachments for text in (one.name, one.text)]
         numbers += [turn.started_at, turn.completion_tokens, turn.tokens_per_second, turn.accepted_length]
         numbers.append(turn.first_token_seconds)

@@ -48,6 +48,10 @@ class MessageList(VerticalScroll, can_focus=False):
         gone, kept = self._views[same:], self._views[:same]
         missing = path[self.first + same :] if same else path[len(path) - self._turns_that_fill(path) :]
         self._conversation, self._path = conversation, path
+        if self._conversation.has_several_models:
+            for view in kept:
+                if not view.names_model:
+                    view.name_model()
         views = [self._view(turn) for turn in missing]
         self._views = kept + views
         if gone:
@@ -91,7 +95,8 @@ class MessageList(VerticalScroll, can_focus=False):
 
     def _view(self, turn: Turn) -> TurnView:
         versions = self._conversation.versions(turn)
-        return TurnView(turn, next(at for at, one in enumerate(versions, 1) if one is turn), len(versions))
+        number = next(at for at, one in enumerate(versions, 1) if one is turn)
+        return TurnView(turn, number, len(versions), names_model=self._conversation.has_several_models)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Near the top more is fetched."""

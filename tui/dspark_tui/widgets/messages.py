@@ -58,9 +58,9 @@ class UserMessage(Static):
         parts = [Content(self._text)]
         for one in self._turn.attachments:
             line = f"\n{'▾' if self.is_open else '▸'} {one.name} · {size_label(one.size)}"
-            parts.append(Content.styled(line, "$text-muted"))
+            parts.append(Content.styled(line, "$foreground 70%"))
             if self.is_open:
-                parts.append(Content.styled(f"\n{one.text.rstrip()}", "$text-muted"))
+                parts.append(Content.styled(f"\n{one.text.rstrip()}", "$foreground 70%"))
         self.update(Content("").join(parts))
 
 
@@ -73,6 +73,7 @@ class AssistantMessage(Vertical):
         self.thinking = ThinkingBlock()
         self.markdown = StreamingMarkdown()
         self.footer = Static(classes="footer", markup=False)
+        self.names_model = False
 
     def compose(self) -> ComposeResult:
         """Reasoning, answer, figures."""
@@ -90,13 +91,13 @@ class AssistantMessage(Vertical):
         """Show how the answer ended."""
         await self.markdown.finish()
         self.thinking.close(self.turn.reasoning, self.turn.thinking_seconds)
-        self.footer.update(footer_text(self.turn))
+        self.footer.update(footer_text(self.turn, names_model=self.names_model))
         self.footer.display = True
         self.set_class(self.turn.state in _ENDINGS, "-cut-off")
 
 
-def footer_text(turn: Turn) -> str:
-    """Like `stopped · 120 tokens · 41.3 tok/s · 3.40 tok/pass · first token 0.4 s`."""
+def footer_text(turn: Turn, *, names_model: bool = False) -> str:
+    """Like `stopped · 120 tokens · 41.3 tok/s · 3.40 tok/pass · first token 0.4 s`, and where asked for the model."""
     parts = [_ENDINGS[turn.state]] if turn.state in _ENDINGS else []
     if turn.state == "interrupted" and turn.interruption:
         parts[0] += f": {turn.interruption}"
@@ -108,4 +109,6 @@ def footer_text(turn: Turn) -> str:
         parts.append(f"{turn.accepted_length:.2f} tok/pass")
     if turn.first_token_seconds:
         parts.append(f"first token {turn.first_token_seconds:.1f} s")
+    if names_model and turn.model:
+        parts.append(turn.model)
     return " · ".join(parts)

@@ -61,10 +61,13 @@ class TurnView(Vertical):
     TurnView > .versions:hover, TurnView > .versions:focus { text-style: reverse; }
     """
 
-    def __init__(self, turn: Turn, version: int = 1, versions: int = 1) -> None:
+    def __init__(self, turn: Turn, version: int = 1, versions: int = 1, *, names_model: bool = False) -> None:
         super().__init__()
         self.turn = turn
+        self.names_model = names_model
         self.live = AssistantMessage(turn) if turn.state == "answering" else None
+        if self.live is not None:
+            self.live.names_model = names_model
         self.marker = VersionMarker(turn, version, versions) if versions > 1 else None
         self._thinking = ThinkingBlock() if self.live is None and turn.reasoning else None
         self._markdown = ChatMarkdown() if self.live is None and turn.answer else None
@@ -86,11 +89,19 @@ class TurnView(Vertical):
                 yield self._thinking
             if self._markdown is not None:
                 yield self._markdown
-            if figures := footer_text(turn):
+            if figures := footer_text(turn, names_model=self.names_model):
                 cut_off = turn.state not in ("complete", "answering")
                 yield Static(figures, classes="footer -cut-off" if cut_off else "footer", markup=False)
         if self.marker is not None:
             yield self.marker
+
+    def name_model(self) -> None:
+        """Another model has answered too: say in the footer which one this was."""
+        self.names_model = True
+        if self.live is not None:
+            self.live.names_model = True
+        for footer in self.query(".footer").results(Static):
+            footer.update(footer_text(self.turn, names_model=True))
 
     async def fill(self) -> None:
         """Render what is complete; after it the height is final. Call once, mounted."""
