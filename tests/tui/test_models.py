@@ -356,6 +356,29 @@ async def test_a_server_with_several_models_is_asked_for_the_chosen_one(
         await chat.hinted("The server offers no huge, but small, large.")
 
 
+async def test_what_was_known_the_last_time_is_listed_until_it_is_counted_anew(
+    open_chat: Any, facts: Callable[..., AllFacts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = facts("RTX 4090", qwen3_4b="verified")
+    counted = asyncio.Event()
+
+    async def slow(unloading: int | None = None) -> AllFacts:
+        await counted.wait()
+        return known
+
+    link = LocalEngine(EngineOptions(), command=FAKE_ENGINE)
+    async with open_chat(link) as chat:
+        await chat.pilot.press("f5")
+        await chat.until(lambda: "qwen3-4b" in chat.text())
+    monkeypatch.setattr("dspark_tui.models_desk.read_facts", slow)
+    link = LocalEngine(EngineOptions(model="demo"), command=FAKE_ENGINE)
+    async with open_chat(link) as chat:
+        await chat.pilot.press("f5")
+        await chat.until(lambda: "qwen3-4b" in chat.text() and "As it was the last time" in chat.text())
+        counted.set()
+        await chat.until(lambda: "the last time" not in chat.text())
+
+
 async def test_the_chosen_model_answers_after_a_new_connection_too(
     open_chat: Any, two_models: tuple[str, list[str]]
 ) -> None:

@@ -140,7 +140,7 @@ class EngineScreen(Screen[None]):
     async def show_notice(self, text: str, failure: DsparkError | None) -> None:
         """Say in the list what is wrong with the engine, and offer what can be done."""
         await self.query(EngineNotice).remove()
-        notice = EngineNotice(text, self.ways_out(failure))
+        notice = EngineNotice(text, self.ways_out(failure), is_ours=self._link.can_switch)
         await self._messages.mount(notice)
         self._messages.anchor()
         if not self._composer.text:  # keys of somebody who is writing belong to the box

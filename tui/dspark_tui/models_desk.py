@@ -10,6 +10,7 @@ from dspark_local.errors import DsparkError
 from dspark_local.sizes import format_bytes
 from dspark_tui.downloads import Downloads
 from dspark_tui.downloads_state import DownloadState
+from dspark_tui.facts_memory import keep_facts, recalled_facts
 from dspark_tui.model_commands import run_json
 from dspark_tui.model_facts import AllFacts, Download, ModelFacts, read_facts
 
@@ -43,6 +44,13 @@ class ModelsDesk:
             self.facts, self.problem = await read_facts(self._engine_pid()), ""
         except DsparkError as error:
             self.problem = str(error)
+        else:
+            keep_facts(self.facts)
+
+    def recall(self) -> None:
+        """Take what was known the last time, where nothing is known yet; refresh() follows."""
+        if self.facts is None:
+            self.facts = recalled_facts()
 
     def refresh_soon(self) -> None:
         """Read again, nobody waits."""

@@ -43,7 +43,7 @@ class ModelsScreen(Screen[str | None]):
     ModelsScreen > Input { border: none; padding: 0 1; height: 1; background: $surface; display: none; }
     ModelsScreen > Input.-open { display: block; }
     ModelsScreen > Footer { padding: 0 1; }
-    ModelsScreen > OptionList { height: 1fr; border: none; padding: 0 1; background: $background; }
+    ModelsScreen > OptionList { height: 1fr; background: $background; }
     """
 
     def __init__(self, desk: ModelsDesk, in_use: str, *, looked_for: str = "") -> None:
@@ -74,7 +74,11 @@ class ModelsScreen(Screen[str | None]):
         self._list.focus()
         self._told = self._desk.last_words
         if self._desk.facts is None:
-            self.say("Looking at this computer and its models …")
+            self._desk.recall()
+            is_known = self._desk.facts is not None
+            self.say(
+                f"{'As it was the last time; looking' if is_known else 'Looking'} at this computer and its models …"
+            )
         self.set_interval(_TICK_SECONDS, self._tick)
         self.call_after_refresh(self.redraw)
         self._read()
@@ -113,7 +117,7 @@ class ModelsScreen(Screen[str | None]):
         self._machine.update(f"This computer: {facts.machine.title}{room}")
         words = self._search.value.casefold().split()
         found = [model for model in self._ordered() if all(word in _searched(model) for word in words)]
-        width = max(self._list.scrollable_content_region.width - 2, 20)
+        width = max(self._list.scrollable_content_region.width - 4, 20)
         lines = [model_line(model, self._desk.state_of(model, self._in_use), width) for model in found]
         if [model.name for model in found] != [model.name for model in self._shown]:
             name = self._wanted or (self.chosen.name if self.chosen else "")

@@ -18,7 +18,7 @@ class SettingsNotice(Static):
 
     def __init__(self, problems: Iterable[str]) -> None:
         path = str(settings_path())
-        lines = [problem.removeprefix(f"{path}, ") for problem in problems]
+        lines = [problem.removeprefix(f"{path}, ").replace(f"{path} is ", "It is ", 1) for problem in problems]
         super().__init__("\n".join([f"{path} (/settings opens it):", *lines]), markup=False)
 
     async def on_click(self) -> None:

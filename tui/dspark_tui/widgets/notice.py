@@ -43,9 +43,10 @@ class EngineNotice(Static, can_focus=True):
 
         offer: Offer
 
-    def __init__(self, text: str, offers: Sequence[Offer] = ()) -> None:
+    def __init__(self, text: str, offers: Sequence[Offer] = (), *, is_ours: bool = True) -> None:
         self._offers = {offer.key: offer for offer in offers}
-        keys = "\n".join(["  r  start it again", *(f"  {offer.key}  {offer.words}" for offer in offers)])
+        again = "start it again" if is_ours else "try to reach it again"
+        keys = "\n".join([f"  r  {again}", *(f"  {offer.key}  {offer.words}" for offer in offers)])
         super().__init__(f"{text}\n\nEverything said so far is kept. Press\n{keys}", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
