@@ -13,7 +13,7 @@ from dspark_local.answer_stream import error_of_wire
 from dspark_local.errors import DsparkError, OutOfMemoryError
 from dspark_local.server.faults import error_body
 from dspark_local.wire import WireError
-from dspark_tui.engine_link import LocalEngine
+from dspark_tui.engine_link import LocalEngine, RemoteEngine
 from dspark_tui.launcher import EngineOptions
 from dspark_tui.recovery import offers
 from dspark_tui.recovery_causes import how_it_ended, oom_kills
@@ -135,3 +135,9 @@ async def test_a_prompt_that_came_back_to_the_box_does_not_take_the_keys_of_the_
         await chat.pilot.press("r")
         await chat.until(lambda: chat.screen.info is not None)
         assert chat.screen._composer.text == "hello"
+
+
+async def test_a_server_that_does_not_answer_is_to_be_reached_not_started(open_chat: Any) -> None:
+    async with open_chat(RemoteEngine("http://127.0.0.1:9", None), ready=False) as chat:
+        await chat.until(lambda: "No engine answers at http://127.0.0.1:9." in chat.text())
+        assert "r  try to reach it again" in chat.text()
