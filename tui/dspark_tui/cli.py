@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,16 +144,14 @@ def _link(
 def _run(link: EngineLink, think: bool, temperature: float | None, resume: bool, mouse: bool | None) -> None:
     from dspark_tui.app import ChatApp
     from dspark_tui.chat_settings import ChatSettings
+    from dspark_tui.leaving import leave_on_signals
     from dspark_tui.settings_file import load_settings
     from dspark_tui.stderr_guard import guarded_stderr
 
     log_path, store = _state_folder()
     file = load_settings()
     chat_app = ChatApp(link, ChatSettings(think, temperature, resume, file), store)
-    # Leave through the same door when the terminal goes or the program is asked to end: the engine is stopped below.
-    for name in ("SIGTERM", "SIGHUP"):
-        if (number := getattr(signal, name, None)) is not None:
-            signal.signal(number, lambda *_: chat_app.call_later(chat_app.exit))
+    leave_on_signals(lambda: chat_app.call_later(chat_app.exit))  # by the same door: the engine is stopped below
     try:
         with guarded_stderr(log_path):
             chat_app.run(mouse=file.mouse if mouse is None else mouse)
