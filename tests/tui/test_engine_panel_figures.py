@@ -93,7 +93,7 @@ def test_a_server_that_tells_no_texts_still_has_its_text_shown() -> None:
     sources = sources_of(TextDelta("abc"), RoundSummary(0, 0, 0, 3), TextDelta("def"))
     assert list(sources.tail(4)) == [("cdef", "own")]
     assert not sources.is_told
-    assert "does not tell" in legend(sources, is_answered=True).plain
+    assert "does not tell" in legend(sources, 80, is_answered=True).plain
 
 
 def test_the_tail_is_cut_inside_a_run() -> None:

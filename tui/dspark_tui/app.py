@@ -17,6 +17,7 @@ from dspark_tui.chat_screen import ChatScreen
 from dspark_tui.chat_settings import ChatSettings
 from dspark_tui.engine_link import EngineLink
 from dspark_tui.palette import ThemePalette
+from dspark_tui.readable import readable_variables
 from dspark_tui.store import ConversationStore
 
 _LIGHT_BACKGROUNDS = ("7", "15")
@@ -51,10 +52,21 @@ class ChatApp(App[None], inherit_bindings=False):
         assert isinstance(screen, ChatScreen), "the chat is the first screen"
         return screen
 
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours, with those that stand for words made readable."""
+        self.theme_variables = readable_variables(super().get_css_variables(), dark=self.current_theme.dark)
+        return self.theme_variables
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Textual leaves out a palette that is on top, so that it would keep the colours of the theme before."""
+        super().refresh_css(animate=animate)
+        if self.screen_stack and self.screen not in self.children:
+            self.stylesheet.update(self.screen, animate=animate)
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the chat can do now; elsewhere what the whole program can."""
         for action in self.chat.offered():
-            if screen is self.chat or action.call.startswith("app."):
+            if action.id != "palette" and (screen is self.chat or action.call.startswith("app.")):
                 run = partial(self.run_action, action.call, screen)
                 yield SystemCommand(action.title, self.chat.how_to_reach(action), run)
 

@@ -20,7 +20,6 @@ class BlockCursor(Static, can_focus=True):
 
     DEFAULT_CSS = """
     BlockCursor { height: 1; padding: 0 2; color: $text-accent; text-style: bold; }
-    .-chosen-block { outline-left: outer $accent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "The block above", show=False),

@@ -18,7 +18,8 @@ from dspark_tui.token_sources import Source, TokenSources
 STYLES: dict[Source, str] = {"draft": "$text-primary", "lookup": "underline $text-success", "own": "bold"}
 _NAMES: dict[Source, str] = {"draft": "drafted", "lookup": "copied", "own": "own"}
 _HEADING = "bold $text-primary"
-_MUTED = "$text-muted"
+_MUTED = "$foreground 70%"
+"""A share of the theme's own: `$text-muted` follows the background, which spans of a text do not know of."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MOST_PLACES = 6
 
@@ -31,17 +32,22 @@ def answer_text(sources: TokenSources, characters: int) -> Content:
     return Content.assemble(*((text, styles.get(source, "")) for text, source in sources.tail(characters)))
 
 
-def legend(sources: TokenSources, *, is_answered: bool) -> Content:
-    """Sources by name, in their own colours, with tokens and shares."""
+def legend(sources: TokenSources, width: int, *, is_answered: bool) -> Content:
+    """Sources by name, in their own colours, with shares, and with tokens where the line has room for them."""
     if not sources.is_told and is_answered:
         return Content.styled("This server does not tell where its tokens come from.", _MUTED)
     total = sum(sources.counts.values())
-    parts: list[Content] = []
-    for source, name in _NAMES.items():
-        count = sources.counts[source]
-        share = f" {count:,}, {count / total:.0%}" if total else ""
-        parts.append(Content.assemble((name, STYLES[source]), (share, _MUTED)))
-    return Content(" · ").join(parts)
+    line = Content()
+    for between, has_counts in ((" · ", True), (" · ", False), ("  ", False)):
+        parts: list[Content] = []
+        for source, name in _NAMES.items():
+            count = sources.counts[source]
+            share = f" {f'{count:,}, ' if has_counts else ''}{count / total:.0%}" if total else ""
+            parts.append(Content.assemble((name, STYLES[source]), (share, _MUTED)))
+        line = Content(between).join(parts)
+        if line.cell_length <= width:
+            break
+    return line
 
 
 def speculation_lines(figures: PanelFigures, width: int) -> Content:

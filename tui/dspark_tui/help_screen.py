@@ -17,29 +17,30 @@ from dspark_tui.actions import ACTIONS, Group
 from dspark_tui.keymap import Keymap
 from dspark_tui.slash import usage
 
-_Row = tuple[str, str]
+_Row = tuple[str, str, str]
 
 # What no action does: the box, the focus, pairs of keys that read better together.
 _MORE: dict[str, tuple[_Row, ...]] = {
     "Writing": (
-        ("Enter", "Send"),
-        ("Ctrl+J", "New line (or Shift+Enter, where the terminal can tell)"),
-        ("Up, Down", "In an empty box: earlier prompts, of all conversations"),
-        ("/…", "Commands; // begins a message with a stroke"),
+        ("Enter", "", "Send"),
+        ("Ctrl+J", "", "New line (or Shift+Enter, where the terminal can tell)"),
+        ("Up, Down", "", "In an empty box: earlier prompts, of all conversations"),
+        ("", "/…", "Commands; // begins a message with a stroke"),
     ),
-    "Answering": (("Tab, Enter", "Reach and unfold a thinking block"),),
-    "Showing": (("PgUp, PgDn", "Scroll; at the end it follows the answer again"),),
+    "Answering": (("Tab, Enter", "", "Reach and unfold a thinking block"),),
+    "Showing": (("PgUp, PgDn", "", "Scroll; at the end it follows the answer again"),),
     "Program": (
-        ("Ctrl+C", "Copy a selection, else stop the answer; twice to quit"),
-        ("F2 F3 F4", "Ask an example question, in an empty conversation"),
+        ("Ctrl+C", "", "Copy a selection, else stop the answer; twice to quit"),
+        ("F2 F3 F4", "", "Ask an example question, in an empty conversation"),
     ),
 }
 _FIGURES = (
     "tok/s is decoding speed. tok/pass is how many tokens one pass of the model yields: 1 without a draft, more with "
-    "one. “spec on, 2 of 5, +18 %”: of 5 drafts about 2 are checked in a pass, which gains 18 % of speed; “paused” "
-    "means that drafts do not pay just now. The text is the same either way."
+    "one. “spec on, 2 of 5, +18 %”: of 5 drafts about 2 are checked in a pass, which gains 18 % of speed; “paused”: "
+    "drafts do not pay just now. The text is the same either way."
 )
-_WIDE = 140
+_WIDE = 156
+_KEYS_WIDTH, _COMMAND_WIDTH = 10, 20
 
 
 class HelpScreen(ModalScreen[None]):
@@ -50,7 +51,7 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen > VerticalScroll > Horizontal { height: auto; layout: vertical; }
     HelpScreen > VerticalScroll.-wide > Horizontal { layout: horizontal; }
     HelpScreen > VerticalScroll > Horizontal > Vertical { height: auto; width: 1fr; }
-    HelpScreen > VerticalScroll.-wide > Horizontal > Vertical { padding: 0 2 0 0; }
+    HelpScreen > VerticalScroll.-wide > Horizontal > Vertical { width: 50%; padding: 0 2 0 0; }
     """
 
     def __init__(self, keys: Keymap) -> None:
@@ -76,30 +77,27 @@ class HelpScreen(ModalScreen[None]):
 
     def _rows(self, group: str) -> list[_Row]:
         shown = [action for action in ACTIONS if action.group == group and action.title]
-        rows = [(_reached(self._keys.label(one.id), usage(one) if one.slash else ""), one.title) for one in shown]
+        rows = [(self._keys.label(one.id), usage(one) if one.slash else "", one.title) for one in shown]
         return [*_MORE.get(group, ()), *rows]
 
     def on_resize(self, event: events.Resize) -> None:
         """One column or two."""
         page, is_wide = self.query_one(VerticalScroll), event.size.width >= _WIDE
         page.set_class(is_wide, "-wide")
-        page.styles.width = _WIDE if is_wide else 80
+        page.styles.width = _WIDE if is_wide else 100
 
     def action_dismiss_help(self) -> None:
         """Close."""
         self.dismiss()
 
 
-def _reached(keys: str, command: str) -> str:
-    return f"{keys}   {command}".strip()
-
-
 def _table(group: str, rows: list[_Row]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    table.add_column(width=24)
+    table.add_column(width=_KEYS_WIDTH)
+    table.add_column(width=_COMMAND_WIDTH)
     table.add_column(ratio=1)
-    table.add_row(Text(group, style="bold"))
-    for row in rows:
-        table.add_row(*map(Text, row))
+    table.add_row(Text(group, style="bold underline"))
+    for keys, command, title in rows:
+        table.add_row(Text(keys, style="bold"), Text(command, style="bold"), Text(title))
     table.add_row()
     return table

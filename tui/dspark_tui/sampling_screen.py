@@ -47,7 +47,7 @@ class SamplingScreen(Screen[Chosen | None]):
     SamplingScreen TextArea { width: 1fr; height: 1fr; border: round $border-blurred; background: $background; }
     SamplingScreen OptionList:focus, SamplingScreen TextArea:focus { border: round $border; }
     SamplingScreen > Grid { grid-size: 4; grid-columns: 13 1fr; grid-rows: 1; height: auto; padding: 0 2; }
-    SamplingScreen > Grid { grid-gutter: 0 1; }
+    SamplingScreen > Grid { grid-gutter: 0 1; max-width: 104; }
     SamplingScreen Label { color: $text-muted; }
     SamplingScreen Input.-wrong { background: $error 30%; }
     SamplingScreen #said { height: 1; padding: 0 2; color: $text-muted; text-wrap: nowrap; }

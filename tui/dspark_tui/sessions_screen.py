@@ -49,7 +49,7 @@ class SessionsScreen(Screen[str | None]):
     SessionsScreen > Input { border: round $border-blurred; padding: 0 1; height: 3; background: $background; }
     SessionsScreen > Input:focus { border: round $border; }
     SessionsScreen > Footer { padding: 0 1; }
-    SessionsScreen > OptionList { height: 1fr; border: none; padding: 0 1; background: $background; }
+    SessionsScreen > OptionList { height: 1fr; background: $background; }
     """
 
     def __init__(self, store: ConversationStore) -> None:
@@ -97,7 +97,7 @@ class SessionsScreen(Screen[str | None]):
         query = self._search.value
         with self._telling():
             self._found = search(self._store, query)
-        width, now = max(self._list.scrollable_content_region.width - 2, 20), time.time()
+        width, now = max(self._list.scrollable_content_region.width - 4, 20), time.time()
         words = query.split()
         self._list.clear_options()
         self._list.add_options(Option(summary_text(one, words, width, now), id=one.id) for one in self._found.summaries)
@@ -111,7 +111,7 @@ class SessionsScreen(Screen[str | None]):
         if shown < total:
             return f"the newest {shown:,} of {total:,}; type to narrow"
         if total:
-            return f"{total:,} found" if query.split() else f"{total:,}"
+            return f"{total:,} found" if query.split() else f"{total:,} in all"
         return "nothing has these words" if query.split() else "none yet"
 
     @property

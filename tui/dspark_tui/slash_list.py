@@ -19,8 +19,7 @@ class SlashList(OptionList):
     """Shown while a command's name is being typed. The box keeps the focus and hands its keys on."""
 
     DEFAULT_CSS = """
-    SlashList { height: auto; max-height: 7; border: none; padding: 0 1; background: $surface; }
-    SlashList:focus { border: none; }
+    SlashList { height: auto; max-height: 7; background: $surface; }
     """
 
     def __init__(self, composer: Composer, may_offer: Callable[[Action], bool]) -> None:
@@ -90,7 +89,7 @@ class SlashList(OptionList):
 
 
 def _row(action: Action) -> Table:
-    row = Table.grid(padding=(0, 2), expand=True)
+    row = Table.grid(padding=(0, 2, 0, 0), expand=True)
     row.add_column(width=_USAGE_COLUMNS, no_wrap=True)
     row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     row.add_row(usage(action), action.title)

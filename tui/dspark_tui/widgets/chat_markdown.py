@@ -37,7 +37,8 @@ class ChatFence(MarkdownFence):
     """A code block with a CopyMark above its first line."""
 
     DEFAULT_CSS = """
-    ChatFence > Label { padding: 0 2; }
+    ChatFence { overflow: hidden; }
+    ChatFence > Label { width: 100%; padding: 0 2; }
     ChatFence > CopyMark { height: 1; padding: 0 1; text-align: right; color: $text-muted; }
     ChatFence > CopyMark:hover { text-style: reverse; }
     """

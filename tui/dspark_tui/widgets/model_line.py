@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from rich.text import Text
+from textual.content import Content
 
 from dspark_local.sizes import format_bytes, format_gib, format_tokens
 from dspark_tui.model_facts import AllFacts, ModelFacts, PlanFacts
 
 _NAME_WIDTH, _SIZE_WIDTH, _STATE_WIDTH = 27, 9, 17
-_STYLES = {"fits": "green", "tight": "yellow", "does_not_fit": "red"}
+_STYLES = {"fits": "$text-success", "tight": "$text-warning", "does_not_fit": "$text-error"}
+_MUTED = "$foreground 70%"
 _WIDE = 110
 
 
-def model_line(model: ModelFacts, state: str, width: int) -> Text:
+def model_line(model: ModelFacts, state: str, width: int) -> Content:
     """One line of `width` columns: name, size, where it stands, whether it fits and how fast."""
     name = model.name if len(model.name) <= _NAME_WIDTH else f"…{model.name[1 - _NAME_WIDTH :]}"
     is_busy = state not in ("ready", "not here", "in use")
-    line = Text.assemble(
+    line = Content.assemble(
         (f"{name:<{_NAME_WIDTH}}", "bold" if model.is_here else ""),
         f" {_size(model):>{_SIZE_WIDTH}}  ",
-        (f"{state:<{_STATE_WIDTH}}", "yellow" if is_busy else "green" if state == "in use" else ""),
+        (f"{state:<{_STATE_WIDTH}}", "$text-warning" if is_busy else "$text-success" if state == "in use" else ""),
         " ",
+        fit_text(model, is_short=width < _WIDE),
     )
-    line.append_text(fit_text(model, is_short=width < _WIDE))
-    line.truncate(width, overflow="ellipsis")
-    return line
+    return line.truncate(width, ellipsis=True)
 
 
-def fit_text(model: ModelFacts, *, is_short: bool) -> Text:
+def fit_text(model: ModelFacts, *, is_short: bool) -> Content:
     """As `tight, 0.5 tok/s`."""
     plan = model.plan
     words = "unknown" if plan is None else plan.verdict.replace("_", " ").replace("does not fit", "too big")
-    text = Text(words, style=_STYLES.get(plan.verdict, "") if plan else "dim")
+    style = _STYLES.get(plan.verdict, "") if plan else _MUTED
+    more = ""
     if not model.runs:
-        return text.append(", kept only" if is_short else "; this version fetches and keeps it, but does not run it")
-    if plan is not None and plan.speed is not None and not model.is_bundled:
-        text.append(f", {rate(plan.speed.chat)} tok/s")
+        more = ", kept only" if is_short else "; fetched and kept, but this version does not run it"
+    elif plan is not None and plan.speed is not None and not model.is_bundled:
+        more = f", {rate(plan.speed.chat)} tok/s"
         if not is_short and plan.speed.has_draft:
-            text.append(f" with its draft, {rate(plan.speed.plain)} without; context {format_tokens(plan.context)}")
-    if plan is not None and plan.speed is None and not is_short:
-        text.append(f": {lacking(plan)}")
-    return text
+            more += f" with its draft, {rate(plan.speed.plain)} without; context {format_tokens(plan.context)}"
+    elif plan is not None and plan.speed is None and not is_short:
+        more = f": {lacking(plan)}"
+    return Content.assemble((words, style), (more, "" if model.runs else _MUTED))
 
 
 def about(model: ModelFacts, facts: AllFacts) -> str:

@@ -28,13 +28,13 @@ class EnginePanel(Vertical):
     DEFAULT_CSS = """
     EnginePanel { width: 100%; height: 100%; padding: 0 1; background: $surface; border-left: tall $panel; }
     EnginePanel #panel-answer { height: 1fr; scrollbar-size-vertical: 1; }
-    EnginePanel #panel-figures { height: auto; max-height: 70%; scrollbar-size-vertical: 1; }
+    EnginePanel #panel-figures { height: auto; max-height: 70%; margin: 1 0 0 0; scrollbar-size-vertical: 1; }
     EnginePanel Static { height: auto; }
     EnginePanel #panel-legend, EnginePanel #panel-figures Static { margin: 0 0 1 0; }
     EnginePanel.-wide { layout: horizontal; border-left: none; border-bottom: tall $panel; }
     EnginePanel.-wide #panel-text { width: 1fr; height: 100%; margin: 0 2 0 0; }
     EnginePanel.-wide #panel-figures Static { margin: 0; }
-    EnginePanel.-wide #panel-figures { width: 44; height: 100%; max-height: 100%; }
+    EnginePanel.-wide #panel-figures { width: 44; height: 100%; max-height: 100%; margin: 0; }
     """
 
     def __init__(self, sources: TokenSources, figures: PanelFigures, ask: AskFacts, *, is_ours: bool) -> None:
@@ -79,14 +79,19 @@ class EnginePanel(Vertical):
         """Bring everything up to date, if anything has changed."""
         self._follow()  # what was drawn last may have been laid out only now
         width = self.query_one("#panel-figures").scrollable_content_region.width
-        state = (self._sources.revision, self._facts, self._figures.answers, width)
+        answer_width = self.query_one("#panel-text").content_size.width
+        state = (self._sources.revision, self._facts, self._figures.answers, width, answer_width)
         if state == self._drawn or not width:
             return
         self._drawn = state
         self.drawings += 1
         figures, sources = self._figures, self._sources
+        is_answered = bool(figures.answer.passes) or figures.answer.is_over
         for name, content in (
-            ("legend", legend(sources, is_answered=bool(figures.answer.passes) or figures.answer.is_over)),
+            (
+                "legend",
+                legend(sources, answer_width, is_answered=is_answered),
+            ),
             ("tokens", answer_text(sources, _TAIL)),
             ("speculation", speculation_lines(figures, width)),
             ("memory", memory_lines(self._facts, width, is_ours=self._is_ours)),
