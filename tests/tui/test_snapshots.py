@@ -22,9 +22,9 @@ STILL_SECONDS = 0.6
 READABLE = 4.5  # WCAG 2, level AA
 
 
-async def settled(on: Stage, expected: Picture | None) -> Picture:
+async def settled(on: Stage, expected: Picture | None, patience: float) -> Picture:
     """The screen once it looks as expected, or has looked the same for a while."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     shown, since = Picture((), ()), time.monotonic()
     while time.monotonic() < deadline:
         await on.pilot.pause()
@@ -50,7 +50,8 @@ async def test_every_screen_looks_as_it_was_approved(size: tuple[int, int], tmp_
             kept = Pictures.read(path).by_theme if path.exists() and not RENEWS else {}
             for theme in THEMES:
                 on.app.theme = theme
-                taken[theme] = await settled(on, kept.get(theme))
+                # A screen that differs is seldom alone: the others are not waited for as long.
+                taken[theme] = await settled(on, kept.get(theme), 1.0 if found else PATIENCE_SECONDS)
                 if not RENEWS and (told := differences(kept.get(theme, Picture((), ())), taken[theme])):
                     found.append("\n".join([f"{folder.name}/{scene} in {theme}:", *told]))
             on.app.theme = THEMES[0]
