@@ -18,7 +18,7 @@ SIZES = ((80, 24), (120, 40), (200, 60))
 THEMES = ("textual-dark", "textual-light")
 RENEWS = bool(os.environ.get("RENEW_SNAPSHOTS"))
 PATIENCE_SECONDS = 5.0
-STILL_SECONDS = 0.6
+STILL_SECONDS = 1.5
 READABLE = 4.5  # WCAG 2, level AA
 
 

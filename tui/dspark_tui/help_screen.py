@@ -40,7 +40,7 @@ _FIGURES = (
     "drafts do not pay just now. The text is the same either way."
 )
 _WIDE = 156
-_KEYS_WIDTH, _COMMAND_WIDTH = 10, 20
+_KEYS_WIDTH, _COMMAND_WIDTH = 13, 20
 
 
 class HelpScreen(ModalScreen[None]):
