@@ -57,7 +57,7 @@ _MESSAGE = _object(
     role={"const": "assistant"},
     model=_TEXT,
     content=_array({"type": "object", "required": ["type"], "properties": {"type": _TEXT}}),
-    stop_reason={"enum": ["end_turn", "max_tokens", "stop_sequence", "tool_use"]},
+    stop_reason={"enum": ["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]},
     usage=_object(input_tokens=_COUNT, output_tokens=_COUNT),
 )
 _EMPTY = {"type": "object"}  # nothing is read of it, but only JSON is let in

@@ -92,7 +92,7 @@ class FakeBackend:
         if "patience" in prompt:
             time.sleep(0.3)
         yield PrefillProgress(total, total, 0)
-        text = " ".join(f"word{n}" for n in range(2000)) if "endless" in prompt else self.answer
+        text = " ".join(f"word{n}" for n in range(8000)) if "endless" in prompt else self.answer
         if "echo " in prompt:
             text = prompt.partition("echo ")[2]
         yield from self._decode(request, text.removeprefix(begun.content) if begun else text, total, cancelled)

@@ -386,9 +386,9 @@ async def test_the_chosen_model_answers_after_a_new_connection_too(
     async with open_chat(RemoteEngine(url, None)) as chat:
         chat.screen.slash_model("large")
         await chat.hinted("The next answer comes from large.")
+        before = chat.screen._link.client
         chat.screen.connect()
-        await chat.until(lambda: chat.screen.info is None)
-        await chat.until(lambda: chat.screen.info is not None)
+        await chat.until(lambda: chat.screen._link.client is not before and chat.screen.info is not None)
         await chat.send("first")
         await chat.answered()
         assert asked == ["large"]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
-import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable
 
@@ -110,10 +108,8 @@ class Downloads:
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            if sys.platform == "win32":  # no interrupt for one process; what it wrote is as good after an abrupt end
-                self._process.terminate()
-            else:
-                self._process.send_signal(signal.SIGINT)
+            # `pull` takes it like Ctrl+C, which a program that was started in the background ignores.
+            self._process.terminate()
 
 
 def _judge(state: DownloadState, code: int, err: str) -> None:
