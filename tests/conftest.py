@@ -28,6 +28,19 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
+ASKED_FOR = ("agents", "clients")
+"""Marks of suites that install other people's programs, by the gigabyte: nobody's ordinary run does that."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what -m does not name."""
+    unasked = [mark for mark in ASKED_FOR if mark not in (config.option.markexpr or "")]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in unasked)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     _HUB_HOME.cleanup()

@@ -7,7 +7,7 @@ from typing import Any
 
 from dspark_local.bench.expert_reads import AHEAD, FAULTS, RAW, ExpertReads, SourceFigures, WayFigures
 from dspark_local.bench.expert_source import CAN_FORGET
-from dspark_local.bench.table import NOTHING
+from dspark_local.bench.table import NOTHING, aligned
 from dspark_local.sizes import format_bytes
 from dspark_models.read_ahead import WORTH_ASKING_BYTES
 
@@ -32,11 +32,7 @@ def title(reads: ExpertReads) -> str:
 def source_table(source: SourceFigures) -> str:
     """The ways of one directory, and what asking ahead is worth in it."""
     rows = [_HEAD, *(_cells(way, figures) for way, figures in source.ways.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [f"{source.name}, {_layout(source)}"]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells))
+    lines = [f"{source.name}, {_layout(source)}", *aligned(rows)]
     if AHEAD in source.ways:
         lines.append(f"Asking ahead is {source.speedup(AHEAD, FAULTS):.2f} times as fast as page faults.")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from dspark_local.backend import BatchingBackend
+from dspark_local.bench.table import aligned
 from dspark_local.engine.meter import Clock
 from dspark_local.errors import DsparkError
 from dspark_local.events import Finished
@@ -139,13 +140,7 @@ def streams_table(measured: Sequence[StreamFigures]) -> str:
         rows.append(
             (figures.speculation, *(f"{cell:.1f}" for cell in cells), f"{figures.ratio:.2f}", f"{low:.2f}–{high:.2f}")
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    lines = aligned(rows)
     lines += [
         f"{figures.differing} answers with {figures.speculation} have other tokens than alone; in float32 they do not."
         for figures in measured

@@ -26,17 +26,24 @@ bound      not run but computed, what a clairvoyant schedule would reach: the
 def comparison_table(title: str, ways: Sequence[WayFigures]) -> str:
     """The table of one domain, a remark under it where greedy answers differ."""
     rows = [_HEAD, *(_cells(way) for way in ways)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [title]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
+    lines = [title, *aligned(rows)]
     differing = {way.name: way.differing for way in ways if way.differing}
     if differing:
         answers = ", ".join(f"{count} of {name}" for name, count in differing.items())
         lines.append(f"Answers with other tokens than plain decoding's: {answers}.")
         lines.append("Passes of several rows round differently; in float32 they do not.")
     return "\n".join(lines)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, all of as many cells: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def costs_lines(costs: StepCosts, block_size: int) -> str:

@@ -24,18 +24,6 @@ PACKAGES = ("@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0")
 KEY = "secret"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "agents: installs other people's coding agents; run with: pytest -m agents")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Nobody's ordinary run downloads 640 MB."""
-    if "agents" not in (config.option.markexpr or ""):
-        ours = [item for item in items if item.get_closest_marker("agents")]
-        items[:] = [item for item in items if item not in ours]
-        config.hook.pytest_deselected(items=ours)
-
-
 @pytest.fixture(scope="session")
 def npm_folder(request: pytest.FixtureRequest) -> Path:
     given = os.environ.get("DSPARK_AGENTS_DIR")

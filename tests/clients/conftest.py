@@ -37,18 +37,6 @@ class Servers(NamedTuple):
     script: str
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "clients: installs other people's clients; run with: pytest -m clients")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Nobody's ordinary run downloads 1.2 GB."""
-    if "clients" not in (config.option.markexpr or ""):
-        ours = [item for item in items if item.get_closest_marker("clients")]
-        items[:] = [item for item in items if item not in ours]
-        config.hook.pytest_deselected(items=ours)
-
-
 def install(command: Sequence[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:

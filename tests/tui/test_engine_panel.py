@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 from rich.color import Color
-from rich.style import Style
 from textual.content import Content
 from textual.widgets import Static
 
@@ -14,6 +13,7 @@ from dspark_tui.engine_panel_text import STYLES
 from dspark_tui.widgets.panel_view import EnginePanel
 from tests.tui.conftest import Chat, OpenChat
 from tests.tui.fake_engine import ANSWER
+from tests.tui.snapshots.picture import contrast
 
 
 def panel_of(chat: Chat) -> EnginePanel:
@@ -177,21 +177,13 @@ async def test_every_source_can_be_read_in_dark_and_light(open_chat: OpenChat, t
         for strip in chat.app.screen._compositor.render_strips(chat.app.size):
             for segment in strip:
                 if segment.text in ("drafted", "copied", "own") and segment.style is not None:
-                    ratios[segment.text] = contrast(segment.style)
+                    ratios[segment.text] = contrast(f"{hex_of(segment.style.color)} on {hex_of(segment.style.bgcolor)}")
         assert len(ratios) == 3
         # Most of the text is drafted; copies are underlined besides, and the light theme's green is what it is.
         assert min(ratios["drafted"], ratios["own"]) >= 4.5, ratios
         assert ratios["copied"] >= 3, ratios
 
 
-def contrast(style: Style) -> float:
-    """The contrast ratio of WCAG 2.1."""
-
-    def luminance(colour: Color | None) -> float:
-        assert colour is not None
-        parts = [channel / 255 for channel in colour.get_truecolor()]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    lighter, darker = sorted((luminance(style.color), luminance(style.bgcolor)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
+def hex_of(colour: Color | None) -> str:
+    assert colour is not None
+    return colour.get_truecolor().hex

@@ -36,24 +36,25 @@ async def run_text(*arguments: str, columns: int) -> str:
     return out
 
 
-async def start(*arguments: str) -> Process:
-    """A command in a session of its own, so that Ctrl+C in this terminal does not reach it. Raises OSError."""
+async def start(*arguments: str, **variables: str) -> Process:
+    """A command in a session of its own, so that Ctrl+C in this terminal does not reach it. Raises OSError.
+
+    variables are added to its environment.
+    """
     return await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
+        *COMMAND,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={**os.environ, **variables},
+        start_new_session=True,
     )
 
 
 async def _run(*arguments: str, **variables: str) -> tuple[int, str, str]:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            env={**os.environ, **variables},
-            start_new_session=True,
-        )
+        process = await start(*arguments, **variables)
     except OSError as error:
         raise DsparkError(f"dspark-local cannot be started: {error.strerror or error}.") from error
     try:

@@ -160,10 +160,8 @@ class ModelsPart(AskingScreen):
     # ---- other servers
 
     async def _choose_remote(self) -> None:
-        try:
-            models = await self._remote_models()
-        except DsparkError as error:
-            self.hint(str(error), _LONG_HINT_SECONDS)
+        models = await self._remote_models()
+        if models is None:
             return
         chosen = await self.app.push_screen_wait(RemoteModelsScreen(models, self.in_use))
         self._composer.focus()
@@ -171,10 +169,8 @@ class ModelsPart(AskingScreen):
             self._use_remote(next(model for model in models if model.id == chosen))
 
     async def _switch_remote(self, name: str) -> None:
-        try:
-            models = await self._remote_models()
-        except DsparkError as error:
-            self.hint(str(error), _LONG_HINT_SECONDS)
+        models = await self._remote_models()
+        if models is None:
             return
         found = next((model for model in models if model.id == name), None)
         if found is None:
@@ -184,10 +180,16 @@ class ModelsPart(AskingScreen):
         else:
             self._use_remote(found)
 
-    async def _remote_models(self) -> list[ModelInfo]:
+    async def _remote_models(self) -> list[ModelInfo] | None:
+        """What the server offers; None when it cannot be asked, and then a hint says why."""
         if self._link.client is None:
-            raise DsparkError("There is no connection to a server yet.")
-        return await self._link.client.models()
+            self.hint("There is no connection to a server yet.", _LONG_HINT_SECONDS)
+            return None
+        try:
+            return await self._link.client.models()
+        except DsparkError as error:
+            self.hint(str(error), _LONG_HINT_SECONDS)
+            return None
 
     def _use_remote(self, model: ModelInfo) -> None:
         if self.is_answering:
